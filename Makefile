@@ -1,0 +1,37 @@
+# One command each. `make demo` and `make test` work on a fresh clone: they make .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench docs clean help
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## install, then compare the encoders on a real data set: demo/report.html
+	$(BIN)/rnnfv demo --out demo
+
+test: $(READY)  ## install, then run every test and docstring example
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style, types and the floors of the architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## run the benchmarks
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+
+docs: $(READY)  ## check the pages: links lead somewhere, examples run
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:  ## remove the environment and what the demo wrote
+	rm -rf $(VENV) demo

@@ -1,0 +1,278 @@
+"""Speed of MixtureFisherVector next to scikit-image, VLFeat and scikit-learn, on the CPU.
+
+    python benchmarks/mixture_speed.py [--quick] [--threads N] [--json FILE]
+
+Fisher vectors (K = 30, D = 300, float32) of short sentences and of long sequences, against scikit-image's
+`fisher_vector` and VLFeat's `vl_fisher_encode`; and ten EM iterations against scikit-learn's GaussianMixture.
+All libraries get the same threads and the same parameters, and must agree before any of them is timed. The
+repeats take turns, and the median of each counts. Both peers take one sequence a call: their loop over the
+sequences is part of their time, as filling the whole output array is part of everybody's.
+
+Posteriors are "sharp" where components lie apart (a step belongs to one or two of them, as is usual in 300
+dimensions) and "soft" where they overlap (a step belongs to nearly all). Sharp ones are what an encoder that
+skips small posteriors likes: VLFeat skips those below 1e-6, we skip those below 1.4e-14, scikit-image none.
+
+VLFeat is looked for as a shared library (Debian and Ubuntu: `apt-get install libvlfeat1`), and left out,
+saying so, where there is none; scikit-image likewise (`pip install 'rnnfv[oracles]'`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import ctypes.util
+import importlib.util
+import json
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import sklearn
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+
+from rnnfv import MixtureFisherVector, Sequences
+
+K, D = 30, 300
+SPREADS = {"sharp": 1.0, "soft": 0.1}  # standard deviation of the components' means, next to their own of about 1
+TOLERANCE = 1e-3  # of the largest entry of a vector; every library computes in float32
+
+Encoder = Callable[[Sequences], NDArray[Any]]
+
+
+class Result(NamedTuple):
+    """One line of the table."""
+
+    work: str
+    library: str
+    seconds: float
+    items: int
+    speedup: float | None  # the peer's time over ours
+    error: float | None  # largest difference from ours, relative to a vector's largest entry
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    console = Console()
+    with threadpool_limits(arguments.threads):
+        results = [row for work in workloads(arguments) for row in work(console)]
+    console.print(as_table(results, arguments.threads))
+    if arguments.json:
+        report = {"threads": arguments.threads, "K": K, "D": D, "quick": arguments.quick, "versions": versions()}
+        report["results"] = [row._asdict() for row in results]
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes: half a minute, rougher figures")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    return parser.parse_args()
+
+
+def workloads(arguments: argparse.Namespace) -> list[Callable[[Console], list[Result]]]:
+    """What is measured, in order."""
+    rng = np.random.default_rng(0)
+    quick, threads = arguments.quick, arguments.threads
+    short = rng.integers(8, 21, 300 if quick else 2000)
+    long = np.full(20 if quick else 100, 300)
+    works = []
+    for name, lengths in (("sentence of 8-20 words", short), ("sequence of 300 steps", long)):
+        for sharpness, spread in SPREADS.items():
+            data = make_data(lengths, spread)
+            works.append(
+                lambda console, work=f"{name}, {sharpness}", data=data: encoding(
+                    work, *data, threads=threads, repeats=3 if quick else 7, console=console
+                )
+            )
+    works.append(lambda console: expectation_maximisation(10_000 if quick else 100_000, 3 if quick else 5, console))
+    return works
+
+
+def make_data(lengths: NDArray[np.int64], spread: float) -> tuple[Sequences, dict[str, NDArray[Any]]]:
+    """Sequences from a mixture of heavy-tailed components, and parameters near that mixture's."""
+    rng = np.random.default_rng(1)
+    means = rng.normal(scale=spread, size=(K, D))
+    scales = rng.uniform(0.8, 1.2, (K, D))
+    chosen = rng.integers(K, size=lengths.sum())
+    values = means[chosen] + scales[chosen] * rng.standard_t(6, (len(chosen), D)) * (2 / 3) ** 0.5
+    parameters = {"weights": rng.dirichlet(np.full(K, 20.0)), "means": means, "variances": scales**2}
+    parameters |= {"medians": means, "scales": scales / 2**0.5, "is_laplacian": rng.random((K, D)) < 0.5}
+    return Sequences(values.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)])), parameters
+
+
+# -- Fisher vectors --------------------------------------------------------------------------------
+
+
+def encoding(
+    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], *, threads: int, repeats: int, console: Console
+) -> list[Result]:
+    """Time all encoders on the same sequences, once they agree."""
+    encoders = {
+        "rnnfv, gaussian": MixtureFisherVector(K, "gaussian", device="cpu").set_parameters(**p).transform,
+        "rnnfv, hybrid": MixtureFisherVector(K, "hybrid", device="cpu").set_parameters(**p).transform,
+    }
+    for name, peer in (("scikit-image", scikit_image(p)), ("VLFeat", vlfeat(p, threads))):
+        if peer is None:
+            console.print(f"{name} is not installed: left out of '{work}'")
+        else:
+            encoders[name] = peer
+    ours = encoders["rnnfv, gaussian"](seqs)
+    errors = {name: difference(encode(seqs), ours) for name, encode in encoders.items() if "rnnfv" not in name}
+    for name, error in errors.items():
+        if error > TOLERANCE:
+            raise SystemExit(f"{name} and rnnfv disagree on '{work}': {error:.1e}")
+    seconds = time_in_turns({name: lambda encode=encode: encode(seqs) for name, encode in encoders.items()}, repeats)
+    base = seconds["rnnfv, gaussian"]
+    return [
+        Result(work, name, taken, len(seqs), taken / base if name in errors else None, errors.get(name))
+        for name, taken in seconds.items()
+    ]
+
+
+def scikit_image(p: dict[str, NDArray[Any]]) -> Encoder | None:
+    """Its encoder, brought to our layout and normalisation; None where it is not installed."""
+    if importlib.util.find_spec("skimage") is None:
+        return None
+    from skimage.feature import fisher_vector
+
+    mixture = GaussianMixture(K, covariance_type="diag")
+    mixture.weights_, mixture.means_, mixture.covariances_ = p["weights"], p["means"], p["variances"]
+    mixture.precisions_cholesky_ = 1 / np.sqrt(p["variances"])
+
+    def encode(seqs: Sequences) -> NDArray[np.float32]:
+        out = np.empty((len(seqs), 2 * K * D), np.float32)
+        for row, sequence in zip(out, seqs, strict=True):
+            row[:] = fisher_vector(sequence, mixture)[K:]  # without the weights' gradients
+        out[:, K * D :] *= -1  # its deviations have the other sign
+        out *= np.sqrt(seqs.lengths, dtype=np.float32)[:, None]  # and it divides by N
+        return out
+
+    return encode
+
+
+def vlfeat(p: dict[str, NDArray[Any]], threads: int) -> Encoder | None:
+    """VLFeat's encoder, brought to our normalisation; None where it is not installed."""
+    name = ctypes.util.find_library("vl")
+    if name is None:
+        return None
+    library = ctypes.CDLL(name)
+    library.vl_set_num_threads(ctypes.c_ulonglong(threads))
+    pointer, size, is_float = ctypes.c_void_p, ctypes.c_ulonglong, 1
+    function = library.vl_fisher_encode
+    function.argtypes = [pointer, ctypes.c_uint32, pointer, size, size, pointer, pointer, pointer, size, ctypes.c_int]
+    function.restype = size
+    arrays = [np.ascontiguousarray(p[key], np.float32) for key in ("means", "variances", "weights")]
+    means, variances, weights = (array.ctypes.data for array in arrays)
+
+    def encode(seqs: Sequences) -> NDArray[np.float32]:
+        out = np.empty((len(seqs), 2 * K * D), np.float32)
+        address, step = out.ctypes.data, out.strides[0]
+        for i, x in enumerate(seqs):
+            function(address + i * step, is_float, means, D, K, variances, weights, x.ctypes.data, len(x), 0)
+        out *= np.sqrt(seqs.lengths, dtype=np.float32)[:, None]  # it divides by N
+        return out
+
+    encode.keeps = arrays  # type: ignore[attr-defined]  # the addresses above are theirs
+    return encode
+
+
+def difference(theirs: NDArray[Any], ours: NDArray[Any]) -> float:
+    """Largest difference, relative to the largest entry of its vector."""
+    return float((abs(theirs - ours).max(1) / abs(ours).max(1)).max())
+
+
+# -- EM --------------------------------------------------------------------------------------------
+
+
+def expectation_maximisation(n: int, repeats: int, console: Console) -> list[Result]:
+    """Ten iterations of a Gaussian mixture from one start. No floor comes into force here."""
+    seqs, _ = make_data(np.full(n // 100, 100), SPREADS["soft"])
+    x = seqs.steps()
+    start = {"weights": np.full(K, 1 / K), "means": x[:K], "variances": np.ones((K, D))}
+    ours = MixtureFisherVector(K, "gaussian", max_iter=10, variance_floor=1e-6, device="cpu")
+    theirs = GaussianMixture(
+        K,
+        covariance_type="diag",
+        max_iter=10,
+        tol=0,
+        reg_covar=0,
+        weights_init=start["weights"].astype(np.float32),
+        means_init=start["means"],
+        precisions_init=np.ones((K, D), np.float32),
+        init_params="random_from_data",  # not used, but k-means would cost it time
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are meant to be ten
+        ours.fit(seqs, init=start)
+        theirs.fit(x)
+        error = abs(ours.means_ - theirs.means_).max() / abs(ours.means_).max()
+        if error > TOLERANCE * 10:  # ten iterations in float32 amplify the rounding
+            raise SystemExit(f"scikit-learn and rnnfv disagree on the means: {error:.1e}")
+        fits = {"rnnfv, gaussian": lambda: ours.fit(seqs, init=start), "scikit-learn": lambda: theirs.fit(x)}
+        seconds = time_in_turns(fits, repeats)
+    work = f"10 EM iterations, {n:,} vectors"
+    speedup = seconds["scikit-learn"] / seconds["rnnfv, gaussian"]
+    return [
+        Result(work, "rnnfv, gaussian", seconds["rnnfv, gaussian"], n, None, None),
+        Result(work, "scikit-learn", seconds["scikit-learn"], n, speedup, float(error)),
+    ]
+
+
+# -- measuring and telling -------------------------------------------------------------------------
+
+
+def time_in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Median seconds of each function; they take turns, so that a busy moment meets them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            begun = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(taken) for name, taken in seconds.items()}
+
+
+def as_table(results: list[Result], threads: int) -> Table:
+    table = Table(title=f"K = {K}, D = {D}, float32, {threads} thread(s), one process")
+    table.add_column("work")
+    table.add_column("library")
+    for heading in ("items/s", "µs/item", "its time / ours (gaussian)", "largest difference"):
+        table.add_column(heading, justify="right")
+    for row in results:
+        table.add_row(
+            row.work,
+            row.library,
+            f"{row.items / row.seconds:,.0f}",
+            f"{row.seconds / row.items * 1e6:,.1f}",
+            "" if row.speedup is None else f"{row.speedup:.2f}",
+            "" if row.error is None else f"{row.error:.0e}",
+            end_section=row.library in ("VLFeat", "scikit-learn"),
+        )
+    return table
+
+
+def versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": sklearn.__version__,
+        "machine": platform.machine(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Order-aware, fixed-length vectors of sequences: the Fisher vector of a recurrent net."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnfv import metrics as metrics
+    from rnnfv.decomposition import GramPCA as GramPCA
+    from rnnfv.encoders.mean import MeanPooling as MeanPooling
+    from rnnfv.encoders.mixture import MixtureFisherVector as MixtureFisherVector
+    from rnnfv.encoders.recurrent import RNNFisherVector as RNNFisherVector
+    from rnnfv.normalization import FisherInformationScaler as FisherInformationScaler
+    from rnnfv.normalization import PowerNormalizer as PowerNormalizer
+    from rnnfv.sequences import Sequences as Sequences
+    from rnnfv.storage import load as load
+    from rnnfv.storage import save as save
+
+__version__ = "0.1.0"
+
+# Where each public name lives. It is imported when first asked for, so that `import rnnfv` and the
+# command line's help cost nothing; torch and scikit-learn are loaded with the first estimator.
+_HOMES = {
+    "FisherInformationScaler": "rnnfv.normalization",
+    "GramPCA": "rnnfv.decomposition",
+    "MeanPooling": "rnnfv.encoders.mean",
+    "MixtureFisherVector": "rnnfv.encoders.mixture",
+    "PowerNormalizer": "rnnfv.normalization",
+    "RNNFisherVector": "rnnfv.encoders.recurrent",
+    "Sequences": "rnnfv.sequences",
+    "load": "rnnfv.storage",
+    "save": "rnnfv.storage",
+}
+
+__all__ = [*_HOMES, "metrics"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module("rnnfv.metrics")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rnnfv' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,24 @@
+"""What `rnnfv encode` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnfv.recipes.encoding import encode_features
+
+
+def run_encode(features: Path, model: Path, out: Path) -> int:
+    """Encode, print a summary on stderr, and return how many items failed."""
+    console = Console(stderr=True, soft_wrap=True)
+    summary = encode_features(features, model, out, progress=True)
+    if summary.was_finished:
+        console.print(f"{summary.out} is finished already; nothing to do.", highlight=False)
+    console.print(
+        f"{summary.encoded} vectors of {summary.dim} numbers in {summary.out}; their ids in {summary.table}",
+        highlight=False,
+    )
+    if summary.failed:
+        console.print(f"{summary.failed} items could not be encoded: see {summary.table}", highlight=False)
+    return summary.failed

@@ -1,0 +1,1 @@
+"""Data sets: paths, labels and splits; nothing is learnt here."""

@@ -1,0 +1,67 @@
+"""Sequences with their labels, groups and splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfv.datasets.manifest import Manifest, read_manifest
+from rnnfv.sequences import Sequences
+from rnnfv.storage import read_all_features
+
+
+@dataclass(frozen=True)
+class LabelledSequences:
+    """A data set for classification.
+
+    Attributes
+    ----------
+    sequences : Sequences
+    manifest : Manifest
+        Row i belongs to sequence i.
+    """
+
+    sequences: Sequences
+    manifest: Manifest
+
+    def part(self, split: str, which: str) -> tuple[Sequences, NDArray[np.str_], NDArray[np.str_]]:
+        """Sequences, labels and groups of one side of a split.
+
+        Parameters
+        ----------
+        split : str
+            Such as "split1".
+        which : {"train", "test"}
+        """
+        rows = np.flatnonzero(self.manifest.splits[split] == which)
+        return self.sequences[rows], self.manifest.labels[rows], self.manifest.groups[rows]
+
+
+def load_labelled(features: Path | str, manifest: Path | str) -> LabelledSequences:
+    """Read feature shards and the manifest that goes with them.
+
+    Parameters
+    ----------
+    features : Path or str
+        A folder of Parquet shards, or one shard.
+    manifest : Path or str
+        A CSV; sequences come in its order, those it does not name are left out.
+
+    Raises
+    ------
+    ValueError
+        If an item of the manifest has no usable features; the message names it and the reason.
+    """
+    shard = read_all_features(features)
+    listed = read_manifest(manifest)
+    row_of = {name: row for row, name in enumerate(shard.ids)}
+    reasons = dict(shard.failures)
+    for name in listed.ids.tolist():
+        if name not in row_of:
+            raise ValueError(
+                f"{features}: no features for {name!r} of {manifest}: {reasons.get(name, 'it is not there')}"
+            )
+    return LabelledSequences(shard.sequences[[row_of[name] for name in listed.ids.tolist()]], listed)

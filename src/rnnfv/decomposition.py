@@ -1,0 +1,124 @@
+"""Principal components of matrices that are too wide, or too large, to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.extmath import svd_flip
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rnnfv.storage import SaveMixin
+
+_BLOCK_VALUES = 1 << 23  # values of one block: 32 MiB in float32
+
+
+class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Exact PCA by blocks, made for Fisher vectors: few rows, very many columns (SPEC S10).
+
+    With fewer rows than columns the eigenvectors of the rows' Gram matrix (n x n) give the components, otherwise
+    those of the covariance (d x d) do. Either is summed block by block in float64, so that next to the
+    data there is only one block, the smaller of the two matrices and the components; the data may be a
+    memory map. Time grows with n d min(n, d).
+
+    Parameters
+    ----------
+    n_components : int, default=1000
+        Components to keep (paper, section 5.3). Where the data has fewer (at most n - 1 and d), all of them
+        are kept.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (k, d)
+        Orthonormal directions, strongest first.
+    explained_variance_ : ndarray of shape (k,), float64
+        Variance along each (divided by n - 1).
+    mean_ : ndarray of shape (d,)
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The same result from a copy of the whole matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnfv import GramPCA
+    >>> X = np.random.default_rng(0).normal(size=(20, 300))
+    >>> GramPCA(n_components=5).fit_transform(X).shape
+    (20, 5)
+    """
+
+    def __init__(self, n_components: int = 1000) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: Any, y: Any = None) -> GramPCA:
+        """Find the components.
+
+        Parameters
+        ----------
+        X : array-like or memory map of shape (n, d), n at least 2
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If ``n_components`` is below 1, or X is not a finite matrix of two rows or more.
+        """
+        if self.n_components < 1:
+            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=2)
+        n, d = X.shape
+        self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        k = min(self.n_components, n - 1, d)
+        if n <= d:
+            variances, left = _top(sum(block @ block.T for block in self._column_blocks(X)), k)
+            self.components_ = self._from_left(X, left)
+        else:
+            variances, components = _top(sum(block.T @ block for _, block in self._row_blocks(X)), k)
+            self.components_ = components.T.astype(X.dtype)
+        # The signs do not depend on the solver: the largest weight of each component is positive.
+        _, self.components_ = svd_flip(None, self.components_, u_based_decision=False)
+        self.explained_variance_ = variances / (n - 1)
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Coordinates along the components: (n, d) -> (n, k)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        reduced = np.empty((len(X), len(self.components_)), X.dtype)
+        for rows, block in self._row_blocks(X):
+            np.matmul(block, self.components_.T, out=reduced[rows], casting="same_kind")
+        return reduced
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def _row_blocks(self, X: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Blocks of centred rows, and which rows they are."""
+        size = max(1, _BLOCK_VALUES // X.shape[1])
+        for start in range(0, len(X), size):
+            rows = slice(start, start + size)
+            yield rows, X[rows] - self.mean_
+
+    def _column_blocks(self, X: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        size = max(1, _BLOCK_VALUES // len(X))
+        for start in range(0, X.shape[1], size):
+            yield X[:, start : start + size] - self.mean_[start : start + size]
+
+    def _from_left(self, X: NDArray[Any], left: NDArray[np.float64]) -> NDArray[Any]:
+        """Right singular vectors from left ones: each is X^T u, of length one."""
+        components = np.concatenate([left.T.astype(X.dtype) @ block for block in self._column_blocks(X)], axis=1)
+        norms = np.linalg.norm(components, axis=1, keepdims=True)
+        return components / np.where(norms > 0, norms, 1)
+
+
+def _top(matrix: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The k largest eigenvalues of a symmetric matrix and their vectors (columns), largest first."""
+    n = len(matrix)
+    values, vectors = scipy.linalg.eigh(matrix.astype(np.float64), subset_by_index=[n - k, n - 1])
+    return np.maximum(values[::-1], 0), vectors[:, ::-1]

@@ -1,0 +1,1 @@
+"""Encoders: scikit-learn transformers from ragged sequences to fixed-length vectors."""

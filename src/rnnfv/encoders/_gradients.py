@@ -1,0 +1,97 @@
+"""Gradients of a sequence's loss with regard to the net's weights: the Fisher vector itself (SPEC S4, S5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional
+
+from rnnfv.networks import NextStepNetwork
+from rnnfv.training import Batch
+
+
+def output_errors(predictions: Tensor, batch: Batch) -> Tensor:
+    """Derivative of the loss with regard to the output: (batch, time, out), zero where a step does not count.
+
+    Regression: v_i - x_{i+1}. Classification: p_i - onehot(w_{i+1}). Overwrites ``predictions``.
+    """
+    if batch.targets.is_floating_point():
+        errors = predictions.sub_(batch.targets)
+    else:
+        errors = predictions.softmax(dim=-1)
+        symbols = (batch.targets * batch.mask)[..., None]
+        errors.scatter_add_(-1, symbols, errors.new_full(symbols.shape, -1.0))
+    return errors.mul_(batch.mask[..., None])
+
+
+def with_bias(hidden: Tensor) -> Tensor:
+    """The output layer's input and the 1 that its bias multiplies: (batch, time, H + 1)."""
+    return functional.pad(hidden, (0, 1), value=1.0)
+
+
+def output_gradient(errors: Tensor, hidden: Tensor) -> Tensor:
+    """[dL/dW, dL/db] of the output layer, in closed form: sum over steps of outer(error, [hidden, 1]).
+
+    Parameters
+    ----------
+    errors : Tensor of shape (batch, time, out)
+        Zero where a step does not count.
+    hidden : Tensor of shape (batch, time, H + 1)
+        As `with_bias` makes it.
+
+    Returns
+    -------
+    Tensor of shape (batch, out, H + 1)
+    """
+    return torch.bmm(errors.transpose(1, 2), hidden)
+
+
+def sampled_output_gradient(errors: Tensor, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The entries (rows[s], columns[s]) of `output_gradient`, and no others: shape (batch, s)."""
+    # Time goes last: an entry is then the product of two contiguous rows.
+    errors, hidden = errors.transpose(1, 2).contiguous(), hidden.transpose(1, 2).contiguous()
+    return torch.stack([(e[rows] * h[columns]).sum(dim=-1) for e, h in zip(errors, hidden, strict=True)])
+
+
+def step_losses(predictions: Tensor, batch: Batch) -> Tensor:
+    """L of every step, without the constant: (batch, time), zero where a step does not count."""
+    if batch.targets.is_floating_point():
+        losses = (predictions - batch.targets).square().sum(dim=-1) / 2
+    else:
+        losses = functional.cross_entropy(predictions.movedim(-1, 1), batch.targets * batch.mask, reduction="none")
+    return losses * batch.mask
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Keep torch from its fused recurrent kernels, which torch.func cannot batch; the plain ones agree with them."""
+    before = torch.backends.mkldnn.set_flags(False)[0]
+    try:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    finally:
+        torch.backends.mkldnn.set_flags(before)
+
+
+def parameter_gradients(network: NextStepNetwork, names: list[str], batch: Batch) -> Tensor:
+    """Gradients of each sequence's summed loss with regard to named parameters, by differentiation (SPEC S13b).
+
+    Returns
+    -------
+    Tensor of shape (batch, sum of the parameters' sizes)
+        Parameter after parameter in the order of ``names``, each row by row.
+    """
+    chosen: dict[str, Tensor] = {name: network.get_parameter(name) for name in names}
+
+    def loss(weights: dict[str, Tensor], inputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+        one = Batch(inputs[None], targets[None], mask[None])
+        return step_losses(functional_call(network, weights, (one.inputs,)), one).sum()
+
+    with _plain_kernels():
+        gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))(chosen, batch.inputs, batch.targets, batch.mask)
+    return torch.cat([cast("Tensor", gradients[name]).flatten(start_dim=1) for name in names], dim=1)

@@ -1,0 +1,293 @@
+"""Training a next-step predictor, and looking at a sequence through it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted, check_random_state
+
+from rnnfv.encoders import _gradients as gradients
+from rnnfv.encoders._base import SequenceEncoder, pick_device
+from rnnfv.encoders._probe import default_probe, validation_split
+from rnnfv.encoders._progress import epoch_progress
+from rnnfv.networks import CELLS, NextStepNetwork
+from rnnfv.sequences import Sequences
+from rnnfv.training import Batch, Batcher, Schedule, train
+
+_CHOICES = {
+    "objective": ("regression", "classification"),
+    "cell": tuple(CELLS),
+    "early_stopping": ("auto", "probe", "loss", None),
+    "dtype": ("float32", "float64"),
+}
+_WORK_VALUES = 1 << 22  # values of the widest array made at once: 16 MiB in float32
+
+
+class NextStepEncoder(SequenceEncoder):
+    """An encoder that first trains a net, without labels, to predict each sequence's next element.
+
+    It holds the parameters (documented in `RNNFisherVector`), the training, the choice of an epoch and what a
+    trained net tells of single steps. A subclass says in ``_encode`` how the net represents sequences and names
+    its width in ``_n_features_out``.
+    """
+
+    _poolings: tuple[str, ...]
+
+    def __init__(
+        self,
+        objective: str = "regression",
+        hidden_size: int = 200,
+        projection_size: int | None = 200,
+        cell: str = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.5,
+        weight_decay: float = 1e-5,
+        learning_rate: float = 1e-3,
+        max_grad_norm: float = 5.0,
+        batch_size: int = 16,
+        max_epochs: int = 30,
+        early_stopping: str | None = "auto",
+        patience: int | None = None,
+        validation_fraction: float = 0.2,
+        probe: Any = None,
+        gradient: str | list[str] = "output",
+        pooling: str = "mean",
+        vectors: Any = None,
+        n_symbols: int | None = None,
+        coordinates: int | None = None,
+        device: str = "auto",
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.objective = objective
+        self.hidden_size = hidden_size
+        self.projection_size = projection_size
+        self.cell = cell
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.max_grad_norm = max_grad_norm
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.probe = probe
+        self.gradient = gradient
+        self.pooling = pooling
+        self.vectors = vectors
+        self.n_symbols = n_symbols
+        self.coordinates = coordinates
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- learning --------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+        """Train the net.
+
+        Parameters
+        ----------
+        X : Sequences, list of ndarray of shape (N_i, D) or (N_i,) int, or ndarray of shape (n, N, D)
+        y : array-like of shape (n,), optional
+            Labels; they only decide which epoch is kept (``early_stopping``).
+        groups : array-like of shape (n,), optional
+            Sequences of one group (one film, one person) are kept on one side of the validation split.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or a sequence is not usable; the message says which.
+        FloatingPointError
+            If training diverges.
+        """
+        seqs = self._check_fit(X, self.vectors)
+        self._check_parameters(seqs, y)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        rng = np.random.default_rng(seed)
+        part, held_out = seqs, None
+        if self._stopping(y) is not None:
+            train_rows, rows = validation_split(len(seqs), y, groups, self.validation_fraction, seed)
+            part, held_out = seqs[train_rows], seqs[rows]
+        device = pick_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.network_ = self._new_network().to(device)
+            self.coordinates_ = self._sample_coordinates(rng)
+            batcher = self._batcher(part)
+            judge = None
+            if held_out is not None and self._stopping(y) == "probe":
+                labels = np.asarray(y)
+                judge = self._probe_judge(part, labels[train_rows], held_out, labels[rows])
+            elif held_out is not None:
+                judge = self._loss_judge(held_out)
+            schedule = Schedule(
+                self.max_epochs,
+                self.batch_size,
+                self.learning_rate,
+                self.weight_decay,
+                self.max_grad_norm,
+                self.patience,
+            )
+            with epoch_progress(self.max_epochs, enabled=self.verbose) as report:
+                self.history_ = train(self.network_, batcher, schedule, rng, judge, report)
+        self.best_epoch_ = _kept_epoch(self.history_)
+        self.n_left_out_ = 0 if batcher.n_symbols is None else int((seqs.values >= batcher.n_symbols).sum())
+        return self
+
+    def _check_parameters(self, seqs: Sequences, y: Any) -> None:
+        for name, allowed in {**_CHOICES, "pooling": self._poolings}.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}")
+        for name in ("hidden_size", "num_layers", "batch_size", "max_epochs"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout!r}: it must be at least 0 and below 1")
+        if self.objective == "classification" and not seqs.is_symbolic:
+            raise ValueError("objective='classification' needs sequences of integer symbols, each of shape (N_i,)")
+        if self.early_stopping == "probe" and y is None:
+            raise ValueError("early_stopping='probe' needs labels: call fit(X, y), or choose 'loss' or None")
+        if y is not None and len(y) != len(seqs):
+            raise ValueError(f"there are {len(seqs)} sequences but {len(y)} labels")
+
+    def _stopping(self, y: Any) -> str | None:
+        if self.early_stopping == "auto":
+            return "loss" if y is None else "probe"
+        return self.early_stopping
+
+    def _probe_judge(self, part: Sequences, y_part: Any, held_out: Sequences, y_held_out: Any) -> Any:
+        probe = default_probe() if self.probe is None else self.probe
+
+        def accuracy() -> float:
+            classifier = clone(probe).fit(self._encode(part), y_part)
+            return float(classifier.score(self._encode(held_out), y_held_out))
+
+        return accuracy
+
+    def _loss_judge(self, held_out: Sequences) -> Any:
+        return lambda: float(np.concatenate(self._losses(held_out)).mean()) * -1
+
+    def _n_outputs(self) -> int:
+        if self.objective == "regression":
+            return self.n_features_in_
+        return len(self.vectors) if self.n_symbols is None else self.n_symbols
+
+    def _new_network(self) -> NextStepNetwork:
+        return NextStepNetwork(
+            self.n_features_in_,
+            self._n_outputs(),
+            self.hidden_size,
+            self.projection_size,
+            self.cell,
+            self.num_layers,
+            self.dropout,
+        ).to(getattr(torch, self.dtype))
+
+    def _sample_coordinates(self, rng: np.random.Generator) -> NDArray[np.int64] | None:
+        total = self._n_outputs() * (self.hidden_size + 1)
+        if self.coordinates is None or self.coordinates >= total:
+            return None
+        return np.sort(rng.choice(total, self.coordinates, replace=False))
+
+    # -- encoding --------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Encode sequences.
+
+        Parameters
+        ----------
+        X : Sequences, list of ndarray of shape (N_i, D) or (N_i,) int, or ndarray of shape (n, N, D)
+
+        Returns
+        -------
+        ndarray of shape (n, features), float32 unless ``dtype`` says otherwise
+            In the order of X.
+        """
+        return self._encode(self._check_transform(X, self.vectors))
+
+    @abstractmethod
+    def _encode(self, seqs: Sequences) -> NDArray[Any]:
+        """Represent checked sequences with the net as it is."""
+
+    # -- looking inside --------------------------------------------------------------------------
+
+    def hidden_states(self, X: Any) -> list[NDArray[Any]]:
+        """What the output layer sees at each step: a list of (N_i, H) (SPEC S13).
+
+        Parameters
+        ----------
+        X : as for `transform`
+        """
+        return self._per_step(self._check_transform(X, self.vectors), lambda batch: self.network_.hidden(batch.inputs))
+
+    def surprisal(self, X: Any) -> list[NDArray[Any]]:
+        """Negative log likelihood of each step given those before it: a list of (N_i,), in nats.
+
+        Regression takes a Gaussian of unit variance around the prediction (SPEC S4). A step whose symbol is
+        no target has surprisal 0.
+
+        Parameters
+        ----------
+        X : as for `transform`
+        """
+        constant = self.n_features_in_ / 2 * math.log(2 * math.pi) if self.objective == "regression" else 0.0
+        return [losses + constant for losses in self._losses(self._check_transform(X, self.vectors))]
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Log likelihood of each sequence, summed over its steps: shape (n,), float64, in nats."""
+        return np.array([-steps.sum(dtype=np.float64) for steps in self.surprisal(X)])
+
+    def _losses(self, seqs: Sequences) -> list[NDArray[Any]]:
+        return self._per_step(seqs, lambda batch: gradients.step_losses(self.network_(batch.inputs), batch))
+
+    @torch.inference_mode()
+    def _per_step(self, seqs: Sequences, function: Any) -> list[NDArray[Any]]:
+        """Apply a function (batch, time, ...) to batches; cut its result to the sequences' lengths."""
+        results: list[Any] = [None] * len(seqs)
+        for indices, batch in self._each_batch(seqs):
+            for i, padded, length in zip(indices, function(batch).cpu().numpy(), seqs.lengths[indices], strict=True):
+                results[i] = padded[:length].copy()
+        return results
+
+    def _batcher(self, seqs: Sequences) -> Batcher:
+        weights = self.network_.output.weight
+        n_symbols = self._n_outputs() if self.objective == "classification" else None
+        return Batcher(seqs, n_symbols, weights.device, weights.dtype)
+
+    def _each_batch(self, seqs: Sequences) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        batcher = self._batcher(seqs)
+        widest = max(self._n_outputs(), 4 * self.hidden_size)
+        for indices in seqs.batches(max_steps=max(1, _WORK_VALUES // widest)):
+            yield indices, batcher(indices)
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    def _get_state(self) -> dict[str, Any]:
+        check_is_fitted(self)
+        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
+        state["network_"] = {name: weights.cpu().numpy() for name, weights in self.network_.state_dict().items()}
+        return state
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        weights = {name: torch.from_numpy(array) for name, array in state.pop("network_").items()}
+        self.__dict__.update(state)
+        self.network_ = self._new_network().to(pick_device(self.device)).eval()
+        self.network_.load_state_dict(weights)
+
+
+def _kept_epoch(history: dict[str, list[float]]) -> int:
+    """The epoch that training kept, from 1: the first of the best, or the last."""
+    judged = history.get("validation")
+    return len(history["loss"]) if judged is None else 1 + int(np.argmax(judged))

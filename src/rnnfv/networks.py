@@ -1,0 +1,77 @@
+"""The next-step predictors: torch modules, nothing else."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class NextStepNetwork(nn.Module):
+    """Predicts each next element of a sequence from those before it (SPEC S10, S14).
+
+    Optional ``Linear`` + ``LeakyReLU(0.1)``, a recurrent part, and a linear output layer whose gradient is
+    the Fisher vector. Dropout acts on the input and on the output of the recurrent part, and between its
+    layers; it is what keeps single weights, and so single gradients, discriminative (paper, section 5.2).
+
+    Parameters
+    ----------
+    dim : int
+        Values of an input step, D.
+    out : int
+        Outputs: D for regression, the number of symbols M for classification.
+    hidden_size : int
+        Units of the recurrent part, H.
+    projection_size : int or None
+        Units of the layer before it; None leaves that layer out.
+    cell : {"lstm", "gru"}
+    num_layers : int
+    dropout : float
+        Share of units dropped, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out: int,
+        hidden_size: int = 200,
+        projection_size: int | None = 200,
+        cell: str = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.projection = (
+            nn.Identity()
+            if projection_size is None
+            else nn.Sequential(nn.Linear(dim, projection_size), nn.LeakyReLU(0.1))
+        )
+        self.recurrent = CELLS[cell](
+            dim if projection_size is None else projection_size,
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            dropout=dropout if num_layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, out)
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """What the output layer sees: (batch, time, D) -> (batch, time, H)."""
+        zeros = inputs.new_zeros(self.recurrent.num_layers, len(inputs), self.recurrent.hidden_size)
+        # The state is spelt out because torch.func cannot batch the one that torch would make itself.
+        state = (zeros, zeros) if isinstance(self.recurrent, nn.LSTM) else zeros
+        states, _ = self.recurrent(self.dropout(self.projection(inputs)), state)
+        return cast("Tensor", self.dropout(states))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Predictions of the next elements: (batch, time, D) -> (batch, time, out)."""
+        return cast("Tensor", self.output(self.hidden(inputs)))
+
+
+def shift(elements: Tensor) -> Tensor:
+    """The inputs whose targets are ``elements`` (batch, time, D): one step later, beginning with zeros."""
+    return torch.cat([torch.zeros_like(elements[:, :1]), elements[:, :-1]], dim=1)

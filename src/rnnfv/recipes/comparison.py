@@ -1,0 +1,175 @@
+"""Every pooling at its own best on one data set: prepared as its own validation says, then power, L2, linear SVM."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import LinearSVC
+
+from rnnfv.encoders.mean import MeanPooling
+from rnnfv.encoders.mixture import MixtureFisherVector
+from rnnfv.encoders.recurrent import RNNFisherVector, RNNHiddenState
+from rnnfv.encoders.steps import StepPreprocessor
+from rnnfv.normalization import FisherInformationScaler, PowerNormalizer
+from rnnfv.sequences import Sequences
+
+POOLINGS = ("mean", "gmm-fv", "hglmm-fv", "hidden", "rnn-fv", "rnn-fv-kron")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pooling and what may be chosen for it on validation data.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        Steps "prepare", "encoder", perhaps "scaler", "normalizer", "classifier".
+    grid : dict
+        Values to try, by parameter, in scikit-learn's notation.
+    """
+
+    pipeline: Pipeline
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def is_trained_net(self) -> bool:
+        return hasattr(self.pipeline["encoder"], "early_stopping")
+
+
+def classifier() -> Any:
+    """The paper's classifier: linear SVM, one-vs-all, C = 1."""
+    return LinearSVC(C=1.0, max_iter=10_000)
+
+
+def candidate(pooling: str | BaseEstimator, preparations: dict[str, list[Any]], **net: Any) -> Candidate:
+    """The pipeline of a pooling and its grid.
+
+    Parameters
+    ----------
+    pooling : str or estimator
+        One of ``POOLINGS``, or another encoder of sequences.
+    preparations : dict
+        Values of `StepPreprocessor`'s parameters to choose from.
+    **net
+        Parameters of `RNNFisherVector`, for the poolings that train a net.
+    """
+    grid = {f"prepare__{name}": values for name, values in preparations.items()}
+    scalers: list[tuple[str, Any]] = []
+    match pooling:
+        case "mean":
+            encoder: Any = MeanPooling()
+        case "gmm-fv" | "hglmm-fv":
+            encoder = MixtureFisherVector(family="gaussian" if pooling == "gmm-fv" else "hybrid")
+            grid["encoder__n_components"] = [1, 2, 4, 8, 16, 32]  # the paper's choice, section 7.1
+        case "hidden":
+            encoder = RNNHiddenState(**net)
+            grid["encoder__pooling"] = ["mean", "last"]
+        case "rnn-fv":
+            encoder = RNNFisherVector(**net)
+        case "rnn-fv-kron":
+            scalers = [("scaler", FisherInformationScaler("kronecker"))]
+            probe = make_pipeline(FisherInformationScaler("kronecker"), PowerNormalizer(), classifier())
+            encoder = RNNFisherVector(**net, probe=probe)
+        case str():
+            raise ValueError(f"there is no pooling {pooling!r}: choose among {', '.join(POOLINGS)}")
+        case _:
+            encoder = pooling
+    steps = [("prepare", StepPreprocessor(n_components=40)), ("encoder", encoder), *scalers]
+    return Candidate(Pipeline([*steps, ("normalizer", PowerNormalizer()), ("classifier", classifier())]), grid)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation chose: the parameters, and the accuracy in percent that they had there."""
+
+    parameters: dict[str, Any]
+    validation_accuracy: float
+
+
+def choose(chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int = 3) -> Choice:
+    """Choose a candidate's parameters by cross-validation within training data, no group on two sides.
+
+    Parameters
+    ----------
+    chosen_from : Candidate
+    X : Sequences
+        Training sequences, and no others.
+    y, groups : ndarray of shape (n,)
+    folds : int
+    """
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    pipeline = clone(chosen_from.pipeline)
+    if "encoder__random_state" in pipeline.get_params():
+        pipeline.set_params(encoder__random_state=0)
+    search = GridSearchCV(pipeline, chosen_from.grid, cv=splitter, refit=False, error_score="raise")
+    search.fit(X, y, groups=groups, **_fit_parameters(chosen_from, groups))
+    return Choice(search.best_params_, 100 * float(search.best_score_))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fitted pipeline and how it did on the test part.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+    accuracy : float
+        Percent.
+    dim : int
+        Numbers of a vector.
+    fit_seconds, encode_seconds : float
+        Wall time of fitting all on the training part, and of encoding the test part.
+    predictions : ndarray of shape (n_test,)
+    """
+
+    pipeline: Pipeline
+    accuracy: float
+    dim: int
+    fit_seconds: float
+    encode_seconds: float
+    predictions: NDArray[Any]
+
+
+def evaluate(chosen_from: Candidate, choice: Choice, train: Any, test: Any, seed: int) -> Result:
+    """Fit on all training sequences with the chosen parameters, and test.
+
+    A net is trained on a part of them, its epoch chosen on the rest; the SVM then sees them all (SPEC S10).
+
+    Parameters
+    ----------
+    chosen_from : Candidate
+    choice : Choice
+    train, test : tuple of (Sequences, labels, groups)
+        Parts of a split, as `LabelledSequences.part` gives them.
+    seed : int
+    """
+    X, y, groups = train
+    pipeline = clone(chosen_from.pipeline).set_params(**choice.parameters)
+    if "encoder__random_state" in pipeline.get_params():
+        pipeline.set_params(encoder__random_state=seed)
+    started = time.perf_counter()
+    pipeline.fit(X, y, **_fit_parameters(chosen_from, groups))
+    fitted = time.perf_counter()
+    vectors = pipeline[:-1].transform(test[0])
+    encoded = time.perf_counter()
+    predictions = pipeline[-1].predict(vectors)
+    accuracy = 100 * float(np.mean(predictions == test[1]))
+    return Result(pipeline, accuracy, vectors.shape[1], fitted - started, encoded - fitted, predictions)
+
+
+def shuffle_steps(seqs: Sequences, seed: int) -> Sequences:
+    """The same sequences, the steps of each in random order."""
+    keys = np.random.default_rng(seed).random(len(seqs.values))
+    owners = np.repeat(np.arange(len(seqs)), seqs.lengths)
+    return Sequences(seqs.values[np.lexsort((keys, owners))], seqs.offsets, seqs.vectors)
+
+
+def _fit_parameters(chosen_from: Candidate, groups: Any) -> dict[str, Any]:
+    return {"encoder__groups": groups} if chosen_from.is_trained_net else {}

@@ -1,0 +1,285 @@
+"""A folder of features to one array of vectors, shard by shard: what is finished survives a stop."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+from sklearn.utils.validation import check_is_fitted
+
+from rnnfv.sequences import Sequences
+from rnnfv.storage import atomic_file, count_sequences, feature_shards, load, model_checksum, move_file, read_features
+
+__all__ = ["EncodingSummary", "encode_features"]
+
+_BLOCK = 256  # sequences transformed together, so that a large shard shows progress
+_EDGE = 1 << 16  # bytes at each end of a shard that tell it from another of the same name and size
+_HEADER = ["id", "row", "status", "reason"]
+
+
+@dataclass(frozen=True)
+class EncodingSummary:
+    """What one call of `encode_features` left behind.
+
+    Attributes
+    ----------
+    out : Path
+        The vectors, .npy, shape (encoded, dim).
+    table : Path
+        The CSV beside it: ``id,row,status,reason``.
+    encoded : int
+        Sequences with a vector, which are the rows of ``out``.
+    failed : int
+        Lines of the table without one: sequences, and shards that could not be read at all.
+    dim : int
+        Numbers a vector.
+    was_finished : bool
+        Whether an earlier call had done everything, so that nothing was done now.
+    """
+
+    out: Path
+    table: Path
+    encoded: int
+    failed: int
+    dim: int
+    was_finished: bool
+
+
+def encode_features(
+    features: str | Path, model: str | Path, out: str | Path, *, progress: bool = False
+) -> EncodingSummary:
+    """Encode every sequence of a folder of features with a saved model.
+
+    Each shard becomes a finished part in ``<out>.parts`` beside the output; at the end the parts are joined and
+    removed. A call after a stop (Ctrl-C, kill, power cut) goes on behind the last finished part and gives the
+    same bytes; after the end it does nothing. In memory is one shard and its vectors, however many there are.
+
+    Parameters
+    ----------
+    features : str or Path
+        A folder of shards (`rnnfv.storage.write_features`), or one shard.
+    model : str or Path
+        The model folder of a fitted transformer.
+    out : str or Path
+        The .npy file to write. A ``.csv`` of the same name tells each id's row, or why it has none.
+    progress : bool
+        Show a bar on stderr: sequences done, rate, time left.
+
+    Returns
+    -------
+    EncodingSummary
+        Sequences that cannot be read, and shards that cannot be read, are counted there and listed in the CSV.
+
+    Raises
+    ------
+    ModelFolderError
+        If the model cannot be loaded.
+    FileNotFoundError
+        If there are no features.
+    ValueError
+        If the model cannot transform, no sequence at all could be encoded, or the output or the parts are of
+        another model or of other features.
+    """
+    job = _Job(Path(features), Path(model), Path(out))
+    if job.is_finished():
+        return job.summary(was_finished=True)
+    job.open_parts()
+    estimator = _load_transformer(Path(model))
+    waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
+    with _progress_bar(progress) as bar:
+        total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
+        task = bar.add_task("encoding", total=total)
+        for i in waiting:
+            _encode_shard(estimator, job.shards[i], job.part(i), lambda n: bar.advance(task, n))
+    job.join()
+    return job.summary(was_finished=False)
+
+
+# -- one shard -------------------------------------------------------------------------------------
+
+
+def _load_transformer(model: Path) -> Any:
+    estimator = load(model)
+    if not hasattr(estimator, "transform"):
+        raise ValueError(f"{model} holds a {type(estimator).__name__}, which has no transform: give an encoder")
+    check_is_fitted(estimator)
+    return estimator
+
+
+def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[int], None]) -> None:
+    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+    try:
+        read = read_features(shard, getattr(estimator, "n_features_in_", None))
+    except (OSError, ValueError) as error:
+        _write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
+        return
+    advance(len(read.failures))
+    ids, failures = read.ids, list(read.failures)
+    if ids:
+        vectors = _transform(estimator, read.sequences, advance)
+        finite = np.isfinite(vectors).all(axis=1)
+        failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
+        ids = [ids[i] for i in np.flatnonzero(finite)]
+        with atomic_file(part.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors if finite.all() else vectors[finite])
+    _write_json(part, {"ids": ids, "failures": failures})
+
+
+def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
+    blocks = []
+    for start in range(0, len(seqs), _BLOCK):
+        blocks.append(np.asarray(estimator.transform(seqs[start : start + _BLOCK])))
+        advance(len(blocks[-1]))
+    return np.concatenate(blocks)
+
+
+# -- the job: its files, and whether they belong to it ---------------------------------------------
+
+
+class _Job:
+    """Which model and which features make an output, and where its parts are."""
+
+    def __init__(self, features: Path, model: Path, out: Path) -> None:
+        if out.suffix != ".npy":
+            raise ValueError(f"the output must be a .npy file; got {out}")
+        self.out, self.table = out, out.with_suffix(".csv")
+        self.parts, self.record = Path(f"{out}.parts"), Path(f"{out}.job.json")
+        self.shards = feature_shards(features)
+        self.description = {
+            "format": "rnnfv-encoding",
+            "format_version": 1,
+            "model": model_checksum(model),
+            "shards": [_fingerprint(shard) for shard in self.shards],
+        }
+
+    def part(self, i: int) -> Path:
+        """The JSON of part i; its vectors are beside it."""
+        return self.parts / f"part-{i:05d}.json"
+
+    def is_finished(self) -> bool:
+        """Whether the output is there already. One of another job is refused."""
+        if not self.out.exists():
+            return False
+        if not self.table.exists() or _read_json(self.record) != self.description:
+            raise ValueError(
+                f"{self.out} exists and is not of this model and these features: delete it or give another output"
+            )
+        shutil.rmtree(self.parts, ignore_errors=True)  # left by a stop after the very last step
+        return True
+
+    def open_parts(self) -> None:
+        """Make the folder of parts, or find it as an earlier call of this job left it."""
+        if self.table.exists():
+            with self.table.open(encoding="utf-8", newline="") as file:
+                if next(csv.reader(file), None) != _HEADER:
+                    raise ValueError(f"{self.table} exists and would be overwritten: move it or give another output")
+        record = self.parts / "job.json"
+        if record.exists() or any(self.parts.glob("part-*")):
+            if _read_json(record) != self.description:
+                raise ValueError(
+                    f"{self.parts} holds parts of another model or of other features: "
+                    "delete that folder or give another output"
+                )
+        else:
+            _write_json(record, self.description)
+
+    def join(self) -> None:
+        """Join the parts. The output appears last, so that its presence says that all is done."""
+        first_reason = self._write_table()
+        paths = [self.part(i).with_suffix(".npy") for i in range(len(self.shards)) if self._read_part(i)[0]]
+        if not paths:
+            shutil.rmtree(self.parts)
+            raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
+        _write_json(self.record, self.description)
+        joined = self.parts / "joined.npy"
+        with atomic_file(joined) as temporary:
+            _concatenate(paths, temporary)
+        move_file(joined, self.out)
+        shutil.rmtree(self.parts)
+
+    def summary(self, was_finished: bool) -> EncodingSummary:
+        encoded, dim = np.load(self.out, mmap_mode="r").shape
+        with self.table.open(encoding="utf-8", newline="") as file:
+            failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
+        return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
+
+    def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
+        note = _read_json(self.part(i))
+        return note["ids"], note["failures"]
+
+    def _write_table(self) -> str | None:
+        """Write the table of all parts; return the first reason for a failure."""
+        row, first_reason = 0, None
+        with atomic_file(self.table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_HEADER)
+            for i in range(len(self.shards)):
+                ids, failures = self._read_part(i)
+                writer.writerows([name, row + k, "ok", ""] for k, name in enumerate(ids))
+                writer.writerows([name, "", "failed", reason] for name, reason in failures)
+                row += len(ids)
+                if failures and first_reason is None:
+                    first_reason = failures[0][1]
+        return first_reason
+
+
+def _concatenate(paths: list[Path], target: Path) -> None:
+    """Join .npy files of equal width through the disk: one of them at a time is in memory."""
+    first = np.load(paths[0], mmap_mode="r")
+    rows = sum(len(np.load(path, mmap_mode="r")) for path in paths)
+    joined = open_memmap(target, mode="w+", dtype=first.dtype, shape=(rows, *first.shape[1:]))
+    row = 0
+    for path in paths:
+        part = np.load(path)
+        joined[row : row + len(part)] = part
+        row += len(part)
+    joined.flush()
+
+
+def _fingerprint(shard: Path) -> list[Any]:
+    """Name, size, and a hash of both ends of a shard; Parquet keeps at its end where all its pages lie."""
+    size = shard.stat().st_size
+    digest = hashlib.sha256()
+    with shard.open("rb") as file:
+        digest.update(file.read(_EDGE))
+        file.seek(max(0, size - _EDGE))
+        digest.update(file.read(_EDGE))
+    return [shard.name, size, digest.hexdigest()]
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none, or something else."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
+
+
+def _progress_bar(shown: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not shown)

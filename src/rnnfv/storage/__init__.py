@@ -1,0 +1,30 @@
+"""Files: feature shards, model folders, and the atomic writing below both."""
+
+from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file
+from rnnfv.storage.features import (
+    FeatureShard,
+    count_sequences,
+    feature_shards,
+    read_all_features,
+    read_features,
+    write_features,
+)
+from rnnfv.storage.models import ModelFolderError, load, model_checksum, save
+from rnnfv.storage.tree import SaveMixin
+
+__all__ = [
+    "FeatureShard",
+    "ModelFolderError",
+    "SaveMixin",
+    "atomic_file",
+    "atomic_folder",
+    "count_sequences",
+    "feature_shards",
+    "load",
+    "model_checksum",
+    "move_file",
+    "read_all_features",
+    "read_features",
+    "save",
+    "write_features",
+]

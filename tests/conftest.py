@@ -1,0 +1,13 @@
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def ragged(rng):
+    """Twelve sequences of 1 to 14 steps of 3 values, float32."""
+    return [rng.normal(size=(n, 3)).astype(np.float32) for n in (5, 1, 9, 14, 2, 7, 7, 3, 11, 6, 4, 8)]

@@ -1,0 +1,355 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+from torch.nn import functional
+
+import rnnfv
+from rnnfv import FisherInformationScaler, PowerNormalizer, RNNFisherVector, Sequences
+from rnnfv.encoders.recurrent import RNNHiddenState
+
+SMALL = {"hidden_size": 5, "projection_size": 4, "max_epochs": 2, "batch_size": 4, "random_state": 0}
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def vectors_by_backward(encoder, sequences, names, n_symbols=None):
+    """The oracle: one sequence at a time, the loss as SPEC S4 and S5 write it, torch's own backward pass."""
+    network, rows = encoder.network_, []
+    parameters = dict(network.named_parameters())
+    for sequence in sequences:
+        steps = torch.as_tensor(encoder.vectors[sequence] if n_symbols else sequence).to(network.output.weight)
+        inputs = torch.cat([torch.zeros_like(steps[:1]), steps[:-1]])
+        predictions = network(inputs[None])[0]
+        if n_symbols is None:
+            loss, count = (predictions - steps).square().sum() / 2, len(steps)
+        else:
+            known = torch.as_tensor(sequence, device=steps.device) < n_symbols
+            targets = torch.as_tensor(sequence, device=steps.device)[known]
+            loss, count = functional.cross_entropy(predictions[known], targets, reduction="sum"), max(1, len(targets))
+        gradients = torch.autograd.grad(loss, [parameters[name] for name in names])
+        if encoder.pooling == "mean":
+            gradients = [g / count for g in gradients]
+        rows.append([g.cpu().numpy() for g in gradients])
+    return rows
+
+
+def folded(rows):
+    """[dL/dW, dL/db] unit after unit, the bias last in each."""
+    return np.stack([np.concatenate([w, b[:, None]], axis=1).ravel() for w, b in rows])
+
+
+@pytest.fixture
+def symbols(rng):
+    return [rng.integers(0, 8, size=n) for n in (5, 1, 9, 12, 2, 7, 3)]
+
+
+OUTPUT = ["output.weight", "output.bias"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+@pytest.mark.parametrize(
+    "net", [{}, {"cell": "gru"}, {"projection_size": None}, {"num_layers": 2, "dropout": 0.5}], ids=str
+)
+def test_regression_vectors_are_the_gradient(ragged, net, pooling, device):
+    settings = SMALL | net | {"pooling": pooling, "dtype": "float64", "device": device}
+    encoder = RNNFisherVector(**settings).fit(ragged)
+    wanted = folded(vectors_by_backward(encoder, ragged, OUTPUT))
+    np.testing.assert_allclose(encoder.transform(ragged), wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+@pytest.mark.parametrize("n_symbols", [8, 6])
+def test_classification_vectors_are_the_gradient(symbols, rng, pooling, n_symbols, device):
+    encoder = RNNFisherVector(
+        objective="classification",
+        vectors=rng.normal(size=(8, 3)),
+        n_symbols=n_symbols,
+        pooling=pooling,
+        dtype="float64",
+        device=device,
+        **SMALL,
+    ).fit(symbols)
+    wanted = folded(vectors_by_backward(encoder, symbols, OUTPUT, n_symbols))
+    np.testing.assert_allclose(encoder.transform(symbols), wanted, rtol=1e-10, atol=1e-12)
+    assert encoder.n_left_out_ == sum((s >= n_symbols).sum() for s in symbols)
+
+    sampled = clone(encoder).set_params(coordinates=11).fit(symbols)
+    np.testing.assert_array_equal(sampled.coordinates_, np.unique(sampled.coordinates_))
+    whole = clone(encoder)
+    whole.__dict__.update({**sampled.__dict__, "coordinates_": None, "coordinates": None})
+    np.testing.assert_allclose(
+        sampled.transform(symbols), whole.transform(symbols)[:, sampled.coordinates_], rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("gradient", ["all", "recurrent.weight_hh_l0", ["output.bias", "recurrent.bias_ih_l0"]])
+def test_other_layers_gradients_are_autograd_s(ragged, cell, gradient):
+    encoder = RNNFisherVector(**SMALL, cell=cell, gradient=gradient, dtype="float64").fit(ragged)
+    every = [name for name, _ in encoder.network_.named_parameters()]
+    names = every if gradient == "all" else [gradient] if isinstance(gradient, str) else gradient
+    rows = vectors_by_backward(encoder, ragged, names)
+    wanted = np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])
+    got = encoder.transform(ragged)
+    np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-12)
+    assert encoder.get_feature_names_out().shape == (got.shape[1],)
+
+
+def test_classification_gradients_of_other_layers(symbols, rng):
+    vectors = rng.normal(size=(8, 3))
+    encoder = RNNFisherVector(
+        objective="classification", vectors=vectors, n_symbols=6, gradient="all", dtype="float64", **SMALL
+    ).fit(symbols)
+    names = [name for name, _ in encoder.network_.named_parameters()]
+    rows = vectors_by_backward(encoder, symbols, names, 6)
+    wanted = np.stack([np.concatenate([g.ravel() for g in row]) for row in rows])
+    np.testing.assert_allclose(encoder.transform(symbols), wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(3)
+    ragged = [rng.normal(size=(n, 3)) for n in (5, 1, 9, 14, 2, 7, 7, 3, 11, 6, 4, 8)]
+    return RNNFisherVector(**SMALL).fit(ragged), ragged
+
+
+@given(st.permutations(range(12)), st.integers(1, 12))
+@settings(deadline=None, max_examples=20)
+def test_a_vector_depends_on_its_own_sequence_alone(fitted, order, count):
+    encoder, ragged = fitted
+    alone = np.concatenate([encoder.transform([sequence]) for sequence in ragged])
+    some = list(order)[:count]
+    np.testing.assert_allclose(encoder.transform([ragged[i] for i in some]), alone[some], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_any_float_in_float32_out(fitted, dtype):
+    encoder, ragged = fitted
+    got = encoder.transform([sequence.astype(dtype) for sequence in ragged])
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, encoder.transform(ragged), atol=5e-3)
+
+
+def test_network_predicts_a_batch(fitted):
+    encoder, _ = fitted
+    assert encoder.network_(torch.zeros(2, 7, 3)).shape == (2, 7, 3)
+    assert isinstance(encoder.network_.output, torch.nn.Linear)
+    assert not encoder.network_.training
+
+
+@pytest.mark.parametrize("stopping", ["probe", "loss", None])
+def test_one_seed_gives_the_same_bytes(ragged, stopping):
+    y = np.arange(12) % 2
+    first, second = (RNNFisherVector(**SMALL, dropout=0.5, early_stopping=stopping).fit(ragged, y) for _ in range(2))
+    np.testing.assert_array_equal(first.transform(ragged), second.transform(ragged))
+    assert first.history_ == second.history_
+    other = RNNFisherVector(**SMALL | {"random_state": 1}, early_stopping=stopping).fit(ragged, y)
+    assert not np.array_equal(other.transform(ragged), first.transform(ragged))
+
+
+def test_training_leaves_torch_s_generator_alone(ragged):
+    torch.manual_seed(5)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    RNNFisherVector(**SMALL, dropout=0.5).fit(ragged)
+    assert torch.rand(1) == wanted
+
+
+def test_training_lowers_the_loss(rng):
+    # x_{i+1} = -x_i: all is known once the first step has been seen.
+    sequences = [np.resize([x, -x], (10, 2)) for x in rng.normal(size=40)]
+    encoder = RNNFisherVector(
+        hidden_size=16, max_epochs=60, learning_rate=1e-2, dropout=0.0, early_stopping=None, random_state=0
+    ).fit(sequences)
+    assert encoder.history_["loss"][-1] < 0.4 * encoder.history_["loss"][0]
+
+
+def test_the_kept_epoch_is_the_best_judged_one(ragged):
+    y = np.arange(12) % 3
+    settings = SMALL | {"max_epochs": 5, "learning_rate": 0.1}
+    encoder = RNNFisherVector(**settings, early_stopping="loss").fit(ragged, y)
+    judged = encoder.history_["validation"]
+    assert encoder.best_epoch_ == 1 + int(np.argmax(judged))
+    stopped = RNNFisherVector(**settings | {"max_epochs": encoder.best_epoch_}, early_stopping="loss").fit(ragged, y)
+    np.testing.assert_array_equal(stopped.transform(ragged), encoder.transform(ragged))
+
+
+def test_patience_ends_training_early(ragged):
+    encoder = RNNFisherVector(**SMALL | {"max_epochs": 50, "learning_rate": 0.3}, early_stopping="loss", patience=2)
+    encoder.fit(ragged)
+    assert len(encoder.history_["loss"]) == min(50, encoder.best_epoch_ + 2)
+
+
+def test_groups_are_never_split(ragged, monkeypatch):
+    seen = []
+
+    def spy(self, part, y_part, held_out, y_held_out):
+        seen.append((part.values.tobytes(), held_out))
+        return lambda: 0.0
+
+    monkeypatch.setattr(RNNFisherVector, "_probe_judge", spy)
+    groups = np.repeat(np.arange(4), 3)
+    RNNFisherVector(**SMALL).fit(ragged, np.arange(12) % 2, groups=groups)
+    ((_, held_out),) = seen
+    of_group = {g: {ragged[i].tobytes() for i in np.flatnonzero(groups == g)} for g in range(4)}
+    held = {array.tobytes() for array in held_out}
+    assert held
+    assert all(members <= held or not members & held for members in of_group.values())
+
+
+def test_auto_judges_by_labels_where_there_are_some(ragged):
+    assert RNNFisherVector(**SMALL).fit(ragged).history_["validation"][0] < 0  # a log likelihood
+    assert RNNFisherVector(**SMALL).fit(ragged, np.arange(12) % 2).history_["validation"][0] >= 0  # an accuracy
+
+
+def test_surprisal_and_score(fitted):
+    encoder, ragged = fitted
+    steps = torch.as_tensor(ragged[2], dtype=torch.float32)
+    inputs = torch.cat([torch.zeros(1, 3), steps[:-1]])
+    with torch.no_grad():
+        density = torch.distributions.Normal(encoder.network_(inputs[None])[0], 1.0).log_prob(steps).sum(dim=1)
+    np.testing.assert_allclose(encoder.surprisal(ragged)[2], -density, rtol=1e-4)
+    np.testing.assert_allclose(encoder.score_samples(ragged)[2], density.sum(), rtol=1e-4)
+    assert [len(s) for s in encoder.surprisal(ragged)] == [len(s) for s in ragged]
+
+
+def test_symbol_scores_leave_unknown_symbols_out(symbols, rng):
+    encoder = RNNFisherVector(objective="classification", vectors=rng.normal(size=(8, 3)), n_symbols=6, **SMALL).fit(
+        symbols
+    )
+    for sequence, surprisal in zip(symbols, encoder.surprisal(symbols), strict=True):
+        np.testing.assert_array_equal(surprisal == 0, sequence >= 6)
+
+
+def test_hidden_states_are_what_the_output_layer_sees(fitted):
+    encoder, ragged = fitted
+    states = encoder.hidden_states(ragged)
+    assert [s.shape for s in states] == [(len(s), 5) for s in ragged]
+    with torch.no_grad():
+        predicted = encoder.network_.output(torch.as_tensor(states[3]))
+    errors = predicted.numpy() - ragged[3]
+    wanted = errors.T @ np.c_[states[3], np.ones(len(errors))] / len(errors)
+    np.testing.assert_allclose(encoder.transform([ragged[3]])[0], wanted.ravel(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_explanation_adds_up_to_the_decision(ragged, pooling, scaled):
+    y = np.arange(12) % 3
+    normalizers = [*([FisherInformationScaler("kronecker")] if scaled else []), PowerNormalizer()]
+    encoder = RNNFisherVector(**SMALL, pooling=pooling, dtype="float64")
+    pipeline = make_pipeline(encoder, *normalizers, LinearSVC()).fit(ragged, y)
+    encoder, *normalizers, svm = pipeline
+    for sequence in ragged:
+        shares = encoder.explain(sequence, svm.coef_, normalizers)
+        assert shares.shape == (3, len(sequence))
+        wanted = pipeline.decision_function([sequence])[0] - svm.intercept_
+        np.testing.assert_allclose(shares.sum(axis=1), wanted, atol=1e-9)
+    np.testing.assert_allclose(encoder.explain(sequence, svm.coef_[1], normalizers), shares[1])
+    plain = encoder.explain(sequence, np.eye(18))
+    np.testing.assert_allclose(plain.sum(axis=1), encoder.transform([sequence])[0], atol=1e-9)
+
+
+def test_explanation_of_sampled_coordinates(symbols, rng):
+    encoder = RNNFisherVector(
+        objective="classification", vectors=rng.normal(size=(8, 3)), coordinates=11, dtype="float64", **SMALL
+    ).fit(symbols)
+    shares = encoder.explain(symbols[3], np.eye(11))
+    np.testing.assert_allclose(shares.sum(axis=1), encoder.transform(symbols)[3], atol=1e-9)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_hidden_state_baseline(ragged, pooling):
+    encoder = RNNHiddenState(**SMALL, pooling=pooling).fit(ragged, np.arange(12) % 2)
+    states = encoder.hidden_states(ragged)
+    wanted = [s.mean(axis=0) if pooling == "mean" else s[-1] for s in states]
+    np.testing.assert_allclose(encoder.transform(ragged), wanted)
+
+
+# -- scikit-learn manners ------------------------------------------------------------------------
+
+
+def test_grid_search_pipeline_and_pandas(ragged):
+    y = np.arange(12) % 2
+    pipeline = make_pipeline(RNNFisherVector(**SMALL), PowerNormalizer(), LinearSVC())
+    search = GridSearchCV(pipeline, {"rnnfishervector__hidden_size": [3, 4]}, cv=2).fit(Sequences.from_list(ragged), y)
+    assert search.best_estimator_.predict(ragged).shape == (12,)
+    frame = RNNFisherVector(**SMALL).set_output(transform="pandas").fit_transform(ragged)
+    assert frame.shape == (12, 18)
+    assert list(frame.columns[:2]) == ["rnnfishervector0", "rnnfishervector1"]
+    reduced = make_pipeline(RNNFisherVector(**SMALL), PCA(2)).fit_transform(ragged)
+    assert reduced.shape == (12, 2)
+
+
+def test_clone_has_the_same_parameters(rng):
+    encoder = RNNFisherVector(hidden_size=7, vectors=rng.normal(size=(3, 2)), gradient=["output.bias"])
+    assert clone(encoder).get_params()["hidden_size"] == 7
+    with pytest.raises(NotFittedError):
+        encoder.transform([[0, 1]])
+
+
+@pytest.mark.parametrize("objective", ["regression", "classification"])
+def test_saved_and_loaded_is_the_same_to_the_bit(ragged, symbols, rng, tmp_path, objective):
+    probe = make_pipeline(PowerNormalizer(), LinearSVC(C=2.0))
+    encoder = RNNFisherVector(objective=objective, probe=probe, **SMALL)
+    X, y = ragged, np.arange(12) % 2
+    if objective == "classification":
+        encoder.set_params(vectors=rng.normal(size=(8, 3)), coordinates=9)
+        X, y = symbols, np.arange(7) % 2
+    encoder.fit(X, y).save(tmp_path / "model")
+    again = rnnfv.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.transform(X), encoder.transform(X))
+    assert again.history_ == encoder.history_
+    assert again.probe[-1].C == 2.0
+    assert not again.network_.training
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"objective": "both"}, "objective is 'both': it must be one of 'regression', 'classification'"),
+        ({"cell": "rnn"}, "cell is 'rnn'"),
+        ({"pooling": "last"}, "pooling is 'last'"),
+        ({"hidden_size": 0}, "hidden_size is 0: it must be at least 1"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"early_stopping": "probe"}, "needs labels"),
+        ({"objective": "classification"}, "needs sequences of integer symbols"),
+        ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
+        ({"gradient": "nothing"}, "no parameter 'nothing': choose among projection"),
+        ({"dtype": "int8"}, "dtype is 'int8'"),
+    ],
+)
+def test_wrong_parameters(ragged, parameters, message):
+    encoder = RNNFisherVector(**SMALL | parameters)
+    with pytest.raises(ValueError, match=message):
+        encoder.fit(ragged).transform(ragged)
+
+
+def test_wrong_input(fitted, ragged):
+    encoder, _ = fitted
+    with pytest.raises(ValueError, match="2 values a step, but RNNFisherVector was fitted on 3"):
+        encoder.transform([np.ones((4, 2))])
+    with pytest.raises(ValueError, match="sequence 1 has NaN"):
+        encoder.transform([np.ones((4, 3)), np.full((2, 3), np.nan)])
+    with pytest.raises(ValueError, match="12 sequences but 3 labels"):
+        encoder.fit(ragged, [0, 1, 0])
+
+
+def test_diverging_training_stops_with_a_word(ragged):
+    huge = [sequence * 1e30 for sequence in ragged]
+    with pytest.raises(FloatingPointError, match="lower learning_rate, or scale"):
+        RNNFisherVector(**SMALL, early_stopping=None).fit(huge)
+
+
+def test_one_group_cannot_be_split(ragged):
+    with pytest.raises(ValueError, match="early_stopping=None"):
+        RNNFisherVector(**SMALL).fit(ragged, np.arange(12) % 2, groups=np.zeros(12))
