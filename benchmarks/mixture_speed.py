@@ -28,6 +28,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,16 +89,12 @@ def workloads(arguments: argparse.Namespace) -> list[Callable[[Console], list[Re
     quick, threads = arguments.quick, arguments.threads
     short = rng.integers(8, 21, 300 if quick else 2000)
     long = np.full(20 if quick else 100, 300)
-    works = []
+    works: list[Callable[[Console], list[Result]]] = []
     for name, lengths in (("sentence of 8-20 words", short), ("sequence of 300 steps", long)):
         for sharpness, spread in SPREADS.items():
-            data = make_data(lengths, spread)
-            works.append(
-                lambda console, work=f"{name}, {sharpness}", data=data: encoding(
-                    work, *data, threads=threads, repeats=3 if quick else 7, console=console
-                )
-            )
-    works.append(lambda console: expectation_maximisation(10_000 if quick else 100_000, 3 if quick else 5, console))
+            data, options = make_data(lengths, spread), {"threads": threads, "repeats": 3 if quick else 7}
+            works.append(partial(encoding, f"{name}, {sharpness}", *data, **options))
+    works.append(partial(expectation_maximisation, 10_000 if quick else 100_000, 3 if quick else 5))
     return works
 
 
@@ -108,8 +105,13 @@ def make_data(lengths: NDArray[np.int64], spread: float) -> tuple[Sequences, dic
     scales = rng.uniform(0.8, 1.2, (K, D))
     chosen = rng.integers(K, size=lengths.sum())
     values = means[chosen] + scales[chosen] * rng.standard_t(6, (len(chosen), D)) * (2 / 3) ** 0.5
-    parameters = {"weights": rng.dirichlet(np.full(K, 20.0)), "means": means, "variances": scales**2}
-    parameters |= {"medians": means, "scales": scales / 2**0.5, "is_laplacian": rng.random((K, D)) < 0.5}
+    parameters: dict[str, NDArray[Any]] = {"weights": rng.dirichlet(np.full(K, 20.0)), "means": means}
+    parameters |= {
+        "variances": scales**2,
+        "medians": means,
+        "scales": scales / 2**0.5,
+        "is_laplacian": rng.random((K, D)) < 0.5,
+    }
     return Sequences(values.astype(np.float32), np.concatenate([[0], np.cumsum(lengths)])), parameters
 
 
@@ -117,7 +119,7 @@ def make_data(lengths: NDArray[np.int64], spread: float) -> tuple[Sequences, dic
 
 
 def encoding(
-    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], *, threads: int, repeats: int, console: Console
+    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], console: Console, *, threads: int, repeats: int
 ) -> list[Result]:
     """Time all encoders on the same sequences, once they agree."""
     encoders = {
@@ -134,7 +136,7 @@ def encoding(
     for name, error in errors.items():
         if error > TOLERANCE:
             raise SystemExit(f"{name} and rnnfv disagree on '{work}': {error:.1e}")
-    seconds = time_in_turns({name: lambda encode=encode: encode(seqs) for name, encode in encoders.items()}, repeats)
+    seconds = time_in_turns({name: partial(encode, seqs) for name, encode in encoders.items()}, repeats)
     base = seconds["rnnfv, gaussian"]
     return [
         Result(work, name, taken, len(seqs), taken / base if name in errors else None, errors.get(name))
@@ -197,7 +199,7 @@ def difference(theirs: NDArray[Any], ours: NDArray[Any]) -> float:
 # -- EM --------------------------------------------------------------------------------------------
 
 
-def expectation_maximisation(n: int, repeats: int, console: Console) -> list[Result]:
+def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
     """Ten iterations of a Gaussian mixture from one start. No floor comes into force here."""
     seqs, _ = make_data(np.full(n // 100, 100), SPREADS["soft"])
     x = seqs.steps()
@@ -221,7 +223,7 @@ def expectation_maximisation(n: int, repeats: int, console: Console) -> list[Res
         error = abs(ours.means_ - theirs.means_).max() / abs(ours.means_).max()
         if error > TOLERANCE * 10:  # ten iterations in float32 amplify the rounding
             raise SystemExit(f"scikit-learn and rnnfv disagree on the means: {error:.1e}")
-        fits = {"rnnfv, gaussian": lambda: ours.fit(seqs, init=start), "scikit-learn": lambda: theirs.fit(x)}
+        fits = {"rnnfv, gaussian": partial(ours.fit, seqs, init=start), "scikit-learn": partial(theirs.fit, x)}
         seconds = time_in_turns(fits, repeats)
     work = f"10 EM iterations, {n:,} vectors"
     speedup = seconds["scikit-learn"] / seconds["rnnfv, gaussian"]
@@ -246,10 +248,12 @@ def time_in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict
 
 
 def as_table(results: list[Result], threads: int) -> Table:
-    table = Table(title=f"K = {K}, D = {D}, float32, {threads} thread(s), one process")
-    table.add_column("work")
-    table.add_column("library")
-    for heading in ("items/s", "µs/item", "its time / ours (gaussian)", "largest difference"):
+    table = Table(
+        title=f"K = {K}, D = {D}, float32, {threads} thread(s), one process; times ours: its time / ours, gaussian"
+    )
+    table.add_column("work", no_wrap=True)
+    table.add_column("library", no_wrap=True)
+    for heading in ("items/s", "µs/item", "times ours", "difference"):
         table.add_column(heading, justify="right")
     for row in results:
         table.add_row(

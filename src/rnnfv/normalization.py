@@ -128,7 +128,7 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
     Parameters
     ----------
     structure : {"diagonal", "kronecker"}
-    ridge : float, default=0.1
+    ridge : float, default=0.3
         Added to both factors as a share of their mean eigenvalue ("kronecker" only).
     n_outputs : int, optional
         Rows of FV, D ("kronecker" only). Vectors that come straight from `RNNFisherVector` carry it.
@@ -164,7 +164,7 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
     error_information_: NDArray[np.float64]
     hidden_information_: NDArray[np.float64]
 
-    def __init__(self, structure: str = "diagonal", ridge: float = 0.1, n_outputs: int | None = None) -> None:
+    def __init__(self, structure: str = "diagonal", ridge: float = 0.3, n_outputs: int | None = None) -> None:
         self.structure = structure
         self.ridge = ridge
         self.n_outputs = n_outputs

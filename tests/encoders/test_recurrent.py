@@ -320,6 +320,7 @@ def test_saved_and_loaded_is_the_same_to_the_bit(ragged, symbols, rng, tmp_path,
         ({"cell": "rnn"}, "cell is 'rnn'"),
         ({"pooling": "last"}, "pooling is 'last'"),
         ({"hidden_size": 0}, "hidden_size is 0: it must be at least 1"),
+        ({"max_epochs": -1}, "max_epochs is -1: it must be at least 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"early_stopping": "probe"}, "needs labels"),
         ({"objective": "classification"}, "needs sequences of integer symbols"),
@@ -353,3 +354,10 @@ def test_diverging_training_stops_with_a_word(ragged):
 def test_one_group_cannot_be_split(ragged):
     with pytest.raises(ValueError, match="early_stopping=None"):
         RNNFisherVector(**SMALL).fit(ragged, np.arange(12) % 2, groups=np.zeros(12))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_no_epochs_leave_a_random_net(ragged, labelled):
+    encoder = RNNFisherVector(**SMALL | {"max_epochs": 0}).fit(ragged, np.arange(12) % 2 if labelled else None)
+    assert encoder.best_epoch_ == 0
+    assert np.isfinite(encoder.transform(ragged)).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from rnnfv.encoders._mixture import Densities, Mixture, to_tensor, with_squares
 from rnnfv.sequences import Sequences
 
 _MAX_STEPS = 1024  # steps of one block: its arrays stay in the processor's cache
+_DENSE = 1 / 3  # share of the (step, component) pairs that count from which a matrix product is faster
 _MAX_VALUES = 1 << 23  # values of one block's (step, component, dimension) array, should every pair count
 
 
@@ -35,10 +37,12 @@ class FisherKernel:
     def __init__(self, mixture: Mixture, dtype: torch.dtype) -> None:
         self._densities = Densities(mixture, dtype)
         self._prior_factors = mixture.weights.rsqrt().to(dtype)[:, None]
+        self._curvatures = (0.5**0.5 / mixture.variances).to(dtype)
         self._flags = mixture.is_laplacian
-        # By component: whether any dimension is Laplacian, and whether any is Gaussian.
-        self._laplacian = self._flags.any(1).tolist()
-        self._gaussian = (~self._flags).any(1).tolist()
+        self._any_laplacian = self._flags.any(1).tolist()
+        narrow = self._densities.narrow
+        self._direct = [k for k, laplacian in enumerate(self._any_laplacian) if laplacian or narrow[k]]
+        self._any_wide = any(not row.all() and not narrow[k] for k, row in enumerate(self._flags))
         self._smallest = torch.finfo(dtype).eps ** 2
 
     def __call__(self, steps: Tensor, owners: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -60,23 +64,75 @@ class FisherKernel:
             Their gradients with regard to the mean (or median) and to the deviation (or scale).
         """
         moments = with_squares(steps, self._densities.centre)
-        posteriors = self._densities.responsibilities(moments)[0]
+        posteriors, _ = self._densities.responsibilities(moments)
         counts = posteriors > self._smallest
         weights = posteriors.mul_(self._prior_factors).mul_(lengths.rsqrt())
-        components, rows = counts.nonzero(as_tuple=True)
-        direct = [k for k in range(len(self._flags)) if self._laplacian[k] or self._densities.narrow[k]]
-        if not direct and len(rows) > _DENSE * counts.numel():
+        if not self._direct and int(counts.sum()) > _DENSE * counts.numel():
             return self._dense(moments, weights, owners)
+        components, rows = counts.nonzero(as_tuple=True)
         # Pairs come component by component and in each step by step: those of one sequence are neighbours.
         pairs = _Pairs(rows, components, weights[components, rows], _run_starts(components, owners[rows]))
-        masses = _sums(pairs.weights[:, None], torch.arange(len(rows), device=rows.device), pairs.starts)
-        gradients = moments.new_empty(2, len(pairs.starts), steps.shape[1])
-        of_runs = components[pairs.starts]
-        if any(self._gaussian[k] and not self._densities.narrow[k] for k in range(len(self._flags))):
-            sums = _sums(moments, rows, pairs.starts, pairs.weights)
-            self._from_sums(sums, masses, of_runs, gradients)
-        self._from_differences(moments, pairs, masses, direct, gradients)
-        return owners[rows[pairs.starts]], of_runs, *gradients
+        return owners[rows[pairs.starts]], components[pairs.starts], *self._sparse(moments, pairs)
+
+    def _dense(self, moments: Tensor, weights: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All components of all sequences, by one matrix product a sequence."""
+        starts, n_components = _run_starts(owners), len(weights)
+        sums = moments.new_empty(len(starts), n_components, moments.shape[1])
+        for out, (start, stop) in zip(sums, pairwise([*starts.tolist(), len(owners)]), strict=True):
+            torch.mm(weights[:, start:stop], moments[start:stop], out=out)
+        masses = _sums(weights.T.contiguous(), torch.arange(len(owners), device=owners.device), starts)
+        locations, deviations = self._from_sums(sums, masses[..., None])
+        sequences = owners[starts].repeat_interleave(n_components)
+        components = torch.arange(n_components, device=owners.device).repeat(len(starts))
+        return sequences, components, locations.flatten(0, 1), deviations.flatten(0, 1)
+
+    def _sparse(self, moments: Tensor, pairs: _Pairs) -> tuple[Tensor, Tensor]:
+        """The gradients of each run of pairs."""
+        masses = _sums(pairs.weights[:, None], torch.arange(len(pairs.rows), device=moments.device), pairs.starts)
+        if self._any_wide:
+            sums = _sums(moments, pairs.rows, pairs.starts, pairs.weights)
+            locations, deviations = self._from_sums(sums, masses, pairs.components[pairs.starts])
+        else:
+            locations, deviations = moments.new_empty(2, len(pairs.starts), moments.shape[1] // 2)
+        if self._direct:
+            self._from_differences(moments, pairs, masses, locations, deviations)
+        return locations, deviations
+
+    def _from_sums(self, sums: Tensor, masses: Tensor, components: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Gaussian gradients from weighted sums of x and x^2; of all components, or of one each row."""
+        means, inverse_sigmas, curvatures = self._densities.means, self._densities.inverse_sigmas, self._curvatures
+        if components is not None:
+            means, inverse_sigmas = means.index_select(0, components), inverse_sigmas.index_select(0, components)
+            curvatures = curvatures.index_select(0, components)
+        first, second = sums.chunk(2, -1)
+        locations = torch.addcmul(first, masses, means, value=-1)
+        squares = torch.addcmul(second, means, first + locations, value=-1)
+        deviations = torch.addcmul(masses * -(0.5**0.5), squares, curvatures)
+        return locations.mul_(inverse_sigmas), deviations
+
+    def _from_differences(
+        self, moments: Tensor, pairs: _Pairs, masses: Tensor, locations: Tensor, deviations: Tensor
+    ) -> None:
+        """Overwrite the gradients of Laplacian dimensions, and of narrow components, with those from x - m itself."""
+        bounds = torch.arange(len(self._flags) + 1, device=moments.device)
+        from_pair = torch.searchsorted(pairs.components, bounds).tolist()
+        from_run = torch.searchsorted(pairs.components[pairs.starts], bounds).tolist()
+        for k in self._direct:  # one after the other: what belongs to one component stays in the cache
+            inside, into = slice(*from_pair[k : k + 2]), slice(*from_run[k : k + 2])
+            vectors = moments[:, : moments.shape[1] // 2].index_select(0, pairs.rows[inside])
+            runs = (torch.arange(len(vectors), device=moments.device), pairs.starts[into] - from_pair[k])
+            weights, mass, flags = pairs.weights[inside], masses[into], self._flags[k]
+            if self._densities.narrow[k]:
+                z = (vectors - self._densities.means[k]).mul_(self._densities.inverse_sigmas[k])
+                locations[into] = _sums(z, *runs, weights)
+                deviations[into] = _sums(z.square_(), *runs, weights).sub_(mass).mul_(0.5**0.5)
+            if self._any_laplacian[k]:
+                differences = vectors.sub_(self._densities.medians[k])
+                # x - m is never -0.0, so that sign(0) = +1
+                signs = _sums(torch.copysign(differences.new_ones(()), differences), *runs, weights)
+                scaled = _sums(differences.abs_(), *runs, weights).mul_(self._densities.inverse_scales[k])
+                locations[into] = torch.where(flags, signs, locations[into])
+                deviations[into] = torch.where(flags, scaled.sub_(mass), deviations[into])
 
 
 class _Pairs(NamedTuple):
@@ -126,10 +182,10 @@ def _blocks(
         )
 
 
-def _run_starts(components: Tensor, owners: Tensor) -> Tensor:
-    """Where each run of one component and one sequence begins."""
-    begins = torch.ones_like(owners, dtype=torch.bool)
-    begins[1:] = (owners[1:] != owners[:-1]) | (components[1:] != components[:-1])
+def _run_starts(*keys: Tensor) -> Tensor:
+    """Where each run of equal keys begins."""
+    begins = torch.ones_like(keys[0], dtype=torch.bool)
+    begins[1:] = torch.stack([key[1:] != key[:-1] for key in keys]).any(0)
     return begins.nonzero().squeeze(1)
 
 

@@ -34,7 +34,7 @@ def with_bias(hidden: Tensor) -> Tensor:
     return functional.pad(hidden, (0, 1), value=1.0)
 
 
-def output_gradient(errors: Tensor, hidden: Tensor) -> Tensor:
+def output_gradient(errors: Tensor, hidden: Tensor, lengths: list[int], out: list[Tensor]) -> None:
     """[dL/dW, dL/db] of the output layer, in closed form: sum over steps of outer(error, [hidden, 1]).
 
     Parameters
@@ -43,12 +43,19 @@ def output_gradient(errors: Tensor, hidden: Tensor) -> Tensor:
         Zero where a step does not count.
     hidden : Tensor of shape (batch, time, H + 1)
         As `with_bias` makes it.
-
-    Returns
-    -------
-    Tensor of shape (batch, out, H + 1)
+    lengths : list of int
+        Steps of each sequence.
+    out : list of Tensor of shape (out, H + 1)
+        Where each sequence's gradient is written.
     """
-    return torch.bmm(errors.transpose(1, 2), hidden)
+    if errors.device == out[0].device:
+        # One product a sequence, straight to its place: a batched product would have to be copied there, and the
+        # copy of these large results costs about as much as the products do.
+        for error, state, length, place in zip(errors, hidden, lengths, out, strict=True):
+            torch.mm(error[:length].T, state[:length], out=place)
+    else:  # on a GPU one call for all is what counts
+        for gradient, place in zip(torch.bmm(errors.transpose(1, 2), hidden).cpu(), out, strict=True):
+            place.copy_(gradient)
 
 
 def sampled_output_gradient(errors: Tensor, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

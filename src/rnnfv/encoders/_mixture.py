@@ -87,6 +87,7 @@ class Densities:
         precisions_here = torch.where(narrow[:, None], 0.0, precisions)
         self._factors = torch.cat([means * precisions_here, -precisions_here / 2], 1).to(dtype)
         self._any_product = bool(precisions_here.any())
+        self._lowest = 0.8 * math.log(torch.finfo(dtype).tiny)  # arithmetic on denormal numbers is slow
         self._laplacian = [row.nonzero().squeeze(1) for row in flags]
         self._narrow = [row.nonzero().squeeze(1) for row in ~flags & narrow[:, None]]
 
@@ -115,7 +116,7 @@ class Densities:
         if any(len(dims) for dims in (*self._laplacian, *self._narrow)):
             logs = logs - self._distances(moments)
         top = logs.amax(0)
-        posteriors = (logs - top).exp_()
+        posteriors = (logs - top).clamp_min_(self._lowest).exp_()
         total = posteriors.sum(0)
         if not bool(torch.isfinite(total).all()):
             raise ValueError(f"values are too large for {moments.dtype}: scale the data")

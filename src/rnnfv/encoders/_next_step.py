@@ -48,11 +48,11 @@ class NextStepEncoder(SequenceEncoder):
         cell: str = "lstm",
         num_layers: int = 1,
         dropout: float = 0.5,
-        weight_decay: float = 1e-5,
+        weight_decay: float = 1e-4,
         learning_rate: float = 1e-3,
-        max_grad_norm: float = 5.0,
+        max_grad_norm: float = 1.0,
         batch_size: int = 16,
-        max_epochs: int = 30,
+        max_epochs: int = 8,
         early_stopping: str | None = "auto",
         patience: int | None = None,
         validation_fraction: float = 0.2,
@@ -123,7 +123,7 @@ class NextStepEncoder(SequenceEncoder):
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.network_ = self._new_network().to(device)
+            self.network_ = self._new_network().to(device).eval()
             self.coordinates_ = self._sample_coordinates(rng)
             batcher = self._batcher(part)
             judge = None
@@ -150,9 +150,9 @@ class NextStepEncoder(SequenceEncoder):
         for name, allowed in {**_CHOICES, "pooling": self._poolings}.items():
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}")
-        for name in ("hidden_size", "num_layers", "batch_size", "max_epochs"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be at least 1")
+        for name, least in {"hidden_size": 1, "num_layers": 1, "batch_size": 1, "max_epochs": 0}.items():
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be at least {least}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}: it must be at least 0 and below 1")
         if self.objective == "classification" and not seqs.is_symbolic:
@@ -266,10 +266,11 @@ class NextStepEncoder(SequenceEncoder):
         n_symbols = self._n_outputs() if self.objective == "classification" else None
         return Batcher(seqs, n_symbols, weights.device, weights.dtype)
 
-    def _each_batch(self, seqs: Sequences) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    def _each_batch(self, seqs: Sequences, values_each: int = 0) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        """Batches that keep the widest array small, be it a step's or the given number of values of a sequence."""
         batcher = self._batcher(seqs)
-        widest = max(self._n_outputs(), 4 * self.hidden_size)
-        for indices in seqs.batches(max_steps=max(1, _WORK_VALUES // widest)):
+        max_steps = max(1, _WORK_VALUES // max(self._n_outputs(), 4 * self.hidden_size))
+        for indices in seqs.batches(max_steps, batch_size=max(1, _WORK_VALUES // max(1, values_each))):
             yield indices, batcher(indices)
 
     # -- storage ---------------------------------------------------------------------------------
@@ -290,4 +291,4 @@ class NextStepEncoder(SequenceEncoder):
 def _kept_epoch(history: dict[str, list[float]]) -> int:
     """The epoch that training kept, from 1: the first of the best, or the last."""
     judged = history.get("validation")
-    return len(history["loss"]) if judged is None else 1 + int(np.argmax(judged))
+    return 1 + int(np.argmax(judged)) if judged else len(history["loss"])

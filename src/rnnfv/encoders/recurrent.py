@@ -42,6 +42,7 @@ class RNNFisherVector(NextStepEncoder):
     batch_size : int
         Sequences of one training step.
     max_epochs : int
+        0 leaves the net as it was drawn: a random net is a good encoder too where `FisherInformationScaler` follows.
     early_stopping : {"auto", "probe", "loss", None}
         What is judged after every epoch on a validation part of the training sequences, the best epoch being
         kept: "probe", the accuracy of a linear classifier on the vectors (SPEC S10; needs ``y``); "loss", the
@@ -117,28 +118,39 @@ class RNNFisherVector(NextStepEncoder):
     @torch.inference_mode()
     def _encode(self, seqs: Sequences) -> NDArray[Any]:
         vectors = np.empty((len(seqs), self._n_features_out), self.dtype)
-        for indices, batch in self._each_batch(seqs):
-            encoded = self._gradient(batch)
-            if self.pooling == "mean":
-                encoded /= batch.mask.sum(dim=1).clamp(min=1)[:, None]
-            vectors[indices] = encoded.cpu().numpy()
         whole = self.gradient == "output" and self.coordinates_ is None
+        places = torch.from_numpy(vectors)
+        if whole:
+            places = places.view(len(seqs), self._n_outputs(), self.hidden_size + 1)
+        for indices, batch in self._each_batch(seqs, 0 if whole else self._n_features_out):
+            if whole:
+                errors, hidden = self._errors_and_hidden(batch)
+                lengths = seqs.lengths[indices].tolist()
+                gradients.output_gradient(errors, hidden, lengths, [places[i] for i in indices.tolist()])
+            else:
+                places[torch.from_numpy(indices)] = self._other_gradient(batch).cpu()
         return fold(vectors, self._n_outputs()) if whole else vectors
 
-    def _gradient(self, batch: Batch) -> torch.Tensor:
-        """Gradients of the summed loss of each sequence of a batch: (batch, features)."""
-        if self.gradient != "output":
-            return gradients.parameter_gradients(self.network_, self._parameter_names(), batch)
+    def _errors_and_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two sides of the output layer's gradient: (batch, time, out), weighted for pooling, and (.., H + 1)."""
         hidden = self.network_.hidden(batch.inputs)
         errors = gradients.output_errors(self.network_.output(hidden), batch)
-        hidden = gradients.with_bias(hidden)
-        if self.coordinates_ is None:
-            return gradients.output_gradient(errors, hidden).flatten(start_dim=1)
-        rows, columns = np.divmod(self.coordinates_, self.hidden_size + 1)
-        device = errors.device
-        return gradients.sampled_output_gradient(
-            errors, hidden, torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
-        )
+        return errors.mul_(self._weights(batch)[:, None, None]), gradients.with_bias(hidden)
+
+    def _weights(self, batch: Batch) -> torch.Tensor:
+        """What each sequence's summed gradient is multiplied with: (batch,)."""
+        steps = batch.mask.sum(dim=1).clamp(min=1).to(batch.inputs.dtype)
+        return 1 / steps if self.pooling == "mean" else torch.ones_like(steps)
+
+    def _other_gradient(self, batch: Batch) -> torch.Tensor:
+        """Sampled coordinates, or the gradients of other parameters: (batch, features)."""
+        if self.gradient != "output":
+            gradient = gradients.parameter_gradients(self.network_, self._parameter_names(), batch)
+            return gradient * self._weights(batch)[:, None]
+        errors, hidden = self._errors_and_hidden(batch)
+        rows, columns = np.divmod(np.asarray(self.coordinates_), self.hidden_size + 1)
+        places = (torch.from_numpy(rows).to(errors.device), torch.from_numpy(columns).to(errors.device))
+        return gradients.sampled_output_gradient(errors, hidden, *places)
 
     def _parameter_names(self) -> list[str]:
         known = [name for name, _ in self.network_.named_parameters()]
@@ -197,14 +209,11 @@ class RNNFisherVector(NextStepEncoder):
     def _step_shares(self, sequence: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """weights (C, F) . gradient of each single step: (C, N)."""
         ((_, batch),) = self._each_batch(self._check_transform([sequence], self.vectors))
-        hidden = self.network_.hidden(batch.inputs)
-        errors = gradients.output_errors(self.network_.output(hidden), batch)[0].double().cpu().numpy()
-        inputs = gradients.with_bias(hidden)[0].double().cpu().numpy()
+        errors, inputs = (side[0].double().cpu().numpy() for side in self._errors_and_hidden(batch))
         full = np.zeros((len(weights), errors.shape[1] * inputs.shape[1]))
         full[:, slice(None) if self.coordinates_ is None else self.coordinates_] = weights
         folded = full.reshape(len(weights), errors.shape[1], inputs.shape[1])
-        shares = np.einsum("td,cdh,th->ct", errors, folded, inputs, optimize=True)
-        return shares / max(1, int(batch.mask.sum())) if self.pooling == "mean" else shares
+        return np.einsum("td,cdh,th->ct", errors, folded, inputs, optimize=True)
 
 
 class RNNHiddenState(NextStepEncoder):

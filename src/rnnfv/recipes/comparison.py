@@ -93,7 +93,9 @@ class Choice:
     validation_accuracy: float
 
 
-def choose(chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int = 3) -> Choice:
+def choose(
+    chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int = 3, n_jobs: int | None = None
+) -> Choice:
     """Choose a candidate's parameters by cross-validation within training data, no group on two sides.
 
     Parameters
@@ -103,12 +105,14 @@ def choose(chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int
         Training sequences, and no others.
     y, groups : ndarray of shape (n,)
     folds : int
+    n_jobs : int, optional
+        Processes.
     """
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     pipeline = clone(chosen_from.pipeline)
     if "encoder__random_state" in pipeline.get_params():
         pipeline.set_params(encoder__random_state=0)
-    search = GridSearchCV(pipeline, chosen_from.grid, cv=splitter, refit=False, error_score="raise")
+    search = GridSearchCV(pipeline, chosen_from.grid, cv=splitter, refit=False, n_jobs=n_jobs, error_score="raise")
     search.fit(X, y, groups=groups, **_fit_parameters(chosen_from, groups))
     return Choice(search.best_params_, 100 * float(search.best_score_))
 
