@@ -94,7 +94,7 @@ def workloads(arguments: argparse.Namespace) -> list[Callable[[Console], list[Re
         for sharpness, spread in SPREADS.items():
             data, options = make_data(lengths, spread), {"threads": threads, "repeats": 3 if quick else 7}
             works.append(partial(encoding, f"{name}, {sharpness}", *data, **options))
-    works.append(partial(expectation_maximisation, 10_000 if quick else 100_000, 3 if quick else 5))
+    works.append(partial(expectation_maximisation, 30_000 if quick else 100_000, 3 if quick else 5))
     return works
 
 

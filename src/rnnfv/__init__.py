@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from rnnfv.encoders.mean import MeanPooling as MeanPooling
     from rnnfv.encoders.mixture import MixtureFisherVector as MixtureFisherVector
     from rnnfv.encoders.recurrent import RNNFisherVector as RNNFisherVector
+    from rnnfv.encoders.recurrent import RNNHiddenState as RNNHiddenState
+    from rnnfv.encoders.steps import StepPreprocessor as StepPreprocessor
     from rnnfv.normalization import FisherInformationScaler as FisherInformationScaler
     from rnnfv.normalization import PowerNormalizer as PowerNormalizer
     from rnnfv.sequences import Sequences as Sequences
@@ -26,7 +28,9 @@ _HOMES = {
     "MixtureFisherVector": "rnnfv.encoders.mixture",
     "PowerNormalizer": "rnnfv.normalization",
     "RNNFisherVector": "rnnfv.encoders.recurrent",
+    "RNNHiddenState": "rnnfv.encoders.recurrent",
     "Sequences": "rnnfv.sequences",
+    "StepPreprocessor": "rnnfv.encoders.steps",
     "load": "rnnfv.storage",
     "save": "rnnfv.storage",
 }

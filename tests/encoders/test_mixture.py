@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 
 import rnnfv
 from rnnfv import MixtureFisherVector, PowerNormalizer, Sequences
-from rnnfv.encoders import _em, _fisher
+from rnnfv.encoders import _em, _fisher, _mixture
 
 FAMILIES = ["gaussian", "laplacian", "hybrid"]
 STARTS = ["k-means", "k-means++", "random"]
@@ -144,8 +144,18 @@ def authors_model(authors, family, dtype):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 3e-5)])
-def test_fisher_vectors_are_the_formulas(sequences, family, dtype, tolerance):
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (_fisher, "_DENSE", 0.0),  # all components of all sequences
+        (_fisher, "_DENSE", 1.0),  # only the pairs that count
+        (_mixture, "_MAX_SQUARES", 0.0),  # every component counts as narrow
+    ],
+)
+def test_fisher_vectors_are_the_formulas(sequences, family, dtype, tolerance, module, name, value, monkeypatch):
+    monkeypatch.setattr(module, name, value)
     p = some_parameters(5, 4)
+    p["is_laplacian"][:2] = [[True], [False]]  # a component of either density, and mixed ones
     sequences = [x.astype(dtype) for x in sequences]
     vectors = MixtureFisherVector(5, family, dtype=dtype).set_parameters(**p).transform(sequences)
     wanted = np.stack([formulas(x, p, flags_of(family, p)) for x in sequences])
@@ -193,14 +203,26 @@ def test_order_of_steps_does_not_matter(sequences):
     np.testing.assert_allclose(model.transform(seqs.reversed()), model.transform(seqs), rtol=1e-6, atol=1e-6)
 
 
-def test_narrow_gaussians_far_apart_stay_accurate_in_float32():
+@pytest.mark.parametrize("family", ["gaussian", "hybrid"])
+def test_narrow_gaussians_far_apart_stay_accurate_in_float32(family):
     rng = np.random.default_rng(0)
     means = rng.normal(scale=30, size=(4, 20)).astype(np.float32)
     x = (means[rng.integers(4, size=50)] + rng.normal(scale=0.05, size=(50, 20))).astype(np.float32)
     p = {"weights": np.full(4, 0.25), "means": means, "variances": np.full((4, 20), 0.05**2)}
-    vector = MixtureFisherVector(4, "gaussian").set_parameters(**p).transform([x])
-    p |= {"medians": means, "scales": np.ones((4, 20))}
-    assert relative_error(vector, formulas(x, p, np.zeros((4, 20), bool))) < 1e-4
+    p |= {"medians": means, "scales": np.full((4, 20), 0.03), "is_laplacian": rng.random((4, 20)) < 0.5}
+    vector = MixtureFisherVector(4, family).set_parameters(**p).transform([x])
+    assert relative_error(vector, formulas(x, p, flags_of(family, p))) < 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fit_in_float32_agrees_with_float64_where_components_are_narrow(family):
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(scale=3, size=(4, 20)), 25, axis=0) + rng.normal(scale=0.05, size=(100, 20))
+    start = some_parameters(4, 20) | {"means": x[::25], "medians": x[::25]}
+    single, double = (MixtureFisherVector(4, family).fit([x.astype(t)], init=start) for t in ("float32", "float64"))
+    np.testing.assert_allclose(single.log_likelihood_, double.log_likelihood_, rtol=1e-4)
+    np.testing.assert_array_equal(single.is_laplacian_, double.is_laplacian_)
+    np.testing.assert_allclose(single.variances_, double.variances_, rtol=1e-3)
 
 
 def test_kinds_of_input(sequences):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ app = App(
     help="Order-aware, fixed-length vectors of sequences: the Fisher vector of a recurrent net.",
     version=__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -73,11 +75,20 @@ def encode(features: Path, *, model: Path, out: Path) -> int:
     return SOME_FAILED if run_encode(features, model, out) else 0
 
 
-def main() -> None:
-    """Run the command line; errors of use or data are one line on stderr and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors of use or data are one line on stderr and an exit code.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: the process's own.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        code = app(exit_on_error=False, print_error=False, error_console=errors, result_action="return_value")
+        code = app(
+            arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
+        )
     except CycloptsError as error:
         errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
         code = WRONG_USAGE

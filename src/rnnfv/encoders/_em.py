@@ -95,6 +95,8 @@ class Posterior(Protocol):
     """What shares vectors out among components."""
 
     centre: Tensor
+    means: Tensor
+    narrow: list[bool]
 
     def responsibilities(self, moments: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -110,9 +112,9 @@ class NearestCentre:
 
     def __init__(self, centres: Tensor) -> None:
         self.centre = centres.mean(0)
-        centred = centres - self.centre
-        self._factors = torch.cat([centred, torch.full_like(centred, -0.5)], 1)
-        self._constants = -0.5 * (centred**2).sum(1, keepdim=True)
+        self.means, self.narrow = centres - self.centre, [False] * len(centres)
+        self._factors = torch.cat([self.means, torch.full_like(centres, -0.5)], 1)
+        self._constants = -0.5 * (self.means**2).sum(1, keepdim=True)
 
     def responsibilities(self, moments: Tensor) -> tuple[Tensor, Tensor]:
         """One for the nearest centre, zero for the others (K, n); and minus half the squared distance (n,)."""
@@ -122,11 +124,11 @@ class NearestCentre:
 
 
 class Statistics(NamedTuple):
-    """What one pass over the vectors leaves of them. Sums are float64, of x less ``centre``."""
+    """What one pass over the vectors leaves of them. Sums are float64."""
 
-    centre: Tensor  # (D,)
+    origins: Tensor  # (K, D): what each component's sums are about
     masses: Tensor  # (K,): sums of the responsibilities
-    first: Tensor  # (K, D): responsibility-weighted sums of x
+    first: Tensor  # (K, D): responsibility-weighted sums of x - origin
     second: Tensor  # (K, D): and of its squares
     log_likelihood: float
     responsibilities: Tensor | None  # (n, K), times the counts; only where medians need them
@@ -145,12 +147,26 @@ def collect(vectors: TrainingVectors, posterior: Posterior, n_components: int, k
         if counts is not None:
             weights, logs = weights * counts, logs * counts
         masses += weights.sum(1)
-        sums += weights @ moments
+        sums += _weighted_sums(weights, moments, posterior)
         total += logs.sum()
         if kept is not None:
             kept[part] = weights.T
+    about_mean = torch.tensor(posterior.narrow, device=device)[:, None]
+    origins = posterior.centre.double() + torch.where(about_mean, posterior.means.double(), 0.0)
     first, second = sums.chunk(2, 1)
-    return Statistics(posterior.centre.double(), masses, first, second, float(total), kept)
+    return Statistics(origins, masses, first, second, float(total), kept)
+
+
+def _weighted_sums(weights: Tensor, moments: Tensor, posterior: Posterior) -> Tensor:
+    """Sums of centred x and x^2, (K, 2 * D); for narrow components of x - mu, lest the squares cancel."""
+    sums = weights @ moments
+    dim = moments.shape[1] // 2
+    for k, narrow in enumerate(posterior.narrow):
+        if narrow:
+            differences = moments[:, :dim] - posterior.means[k]
+            sums[k, :dim] = weights[k] @ differences
+            sums[k, dim:] = weights[k] @ differences.square_()
+    return sums
 
 
 def maximise(vectors: TrainingVectors, seen: Statistics, previous: Mixture, family: str, floor: float) -> Mixture:
@@ -160,7 +176,7 @@ def maximise(vectors: TrainingVectors, seen: Statistics, previous: Mixture, fami
     weights = (masses / masses.sum()).squeeze(1)
     shifts = seen.first / masses
     raw = seen.second / masses - shifts**2
-    means = torch.where(held, previous.means, shifts + seen.centre)
+    means = torch.where(held, previous.means, shifts + seen.origins)
     variances = torch.where(held, previous.variances, raw.clamp_min(floor))
     if seen.responsibilities is None:
         return Mixture.gaussian(weights, means, variances)
@@ -227,7 +243,7 @@ def start_mixture(
     centres = torch.from_numpy(choose_centres(vectors, n_components, strategy, rng)).to(vectors.device)
     seen = collect(vectors, NearestCentre(centres.to(vectors.dtype)), n_components, keep=family != "gaussian")
     mean = seen.first.sum(0) / vectors.total
-    spread = (seen.second.sum(0) / vectors.total - mean**2).clamp_min(floor)
+    spread = (seen.second.sum(0) / vectors.total - mean**2).clamp_min(floor)  # all have one origin here
     weights, variances = seen.masses / vectors.total, spread.expand_as(centres)
     # Only a component that no vector is nearest to keeps any of this.
     if family == "laplacian":

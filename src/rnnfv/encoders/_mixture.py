@@ -87,9 +87,10 @@ class Densities:
         precisions_here = torch.where(narrow[:, None], 0.0, precisions)
         self._factors = torch.cat([means * precisions_here, -precisions_here / 2], 1).to(dtype)
         self._any_product = bool(precisions_here.any())
-        self._lowest = 0.8 * math.log(torch.finfo(dtype).tiny)  # arithmetic on denormal numbers is slow
         self._laplacian = [row.nonzero().squeeze(1) for row in flags]
         self._narrow = [row.nonzero().squeeze(1) for row in ~flags & narrow[:, None]]
+        self._any_partial = any(0 < len(dims) < flags.shape[1] for dims in (*self._laplacian, *self._narrow))
+        self._lowest = 0.8 * math.log(torch.finfo(dtype).tiny)  # arithmetic on denormal numbers is slow
 
     def responsibilities(self, moments: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior of each component, and the log likelihood, of each vector.
@@ -125,23 +126,24 @@ class Densities:
     def _distances(self, moments: Tensor) -> Tensor:
         """What is evaluated from differences, (K, n): sums of |x - m| / s and of (x - mu)^2 / (2 sigma^2)."""
         distances = moments.new_zeros(len(self._narrow), len(moments))
-        # A dimension is a row here: choosing some is a plain copy.
-        columns = moments[:, : moments.shape[1] // 2].T.contiguous()
+        vectors = moments[:, : moments.shape[1] // 2]
+        # Where a component wants some dimensions only: as rows they are copied fast.
+        columns = vectors.T.contiguous() if self._any_partial else vectors.T
         for k, (laplacian, narrow) in enumerate(zip(self._laplacian, self._narrow, strict=True)):
             if len(laplacian):
-                differences = self._differences(columns, laplacian, self.medians[k]).abs_()
-                distances[k].addmv_(differences.T, self.inverse_scales[k, laplacian])
+                differences = _differences(vectors, columns, laplacian, self.medians[k]).abs_()
+                distances[k].addmv_(differences, self.inverse_scales[k, laplacian])
             if len(narrow):
-                differences = self._differences(columns, narrow, self.means[k]).square_()
-                distances[k].addmv_(differences.T, self.inverse_sigmas[k, narrow].square(), alpha=0.5)
+                differences = _differences(vectors, columns, narrow, self.means[k]).square_()
+                distances[k].addmv_(differences, self.inverse_sigmas[k, narrow].square(), alpha=0.5)
         return distances
 
-    @staticmethod
-    def _differences(columns: Tensor, dims: Tensor, locations: Tensor) -> Tensor:
-        """Some rows of the columns, less a component's locations there."""
-        if len(dims) == len(columns):
-            return columns - locations[:, None]
-        return columns.index_select(0, dims).sub_(locations[dims, None])
+
+def _differences(vectors: Tensor, columns: Tensor, dims: Tensor, locations: Tensor) -> Tensor:
+    """Some dimensions of vectors, less a component's locations there: (n, len(dims))."""
+    if len(dims) == len(columns):
+        return vectors - locations
+    return columns.index_select(0, dims).sub_(locations[dims, None]).T
 
 
 def to_tensor(array: NDArray[Any], dtype: torch.dtype, device: torch.device) -> Tensor:

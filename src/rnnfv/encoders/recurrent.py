@@ -229,7 +229,7 @@ class RNNHiddenState(NextStepEncoder):
     Examples
     --------
     >>> import numpy as np
-    >>> from rnnfv.encoders.recurrent import RNNHiddenState
+    >>> from rnnfv import RNNHiddenState
     >>> seqs = np.random.default_rng(0).normal(size=(4, 6, 3))
     >>> RNNHiddenState(hidden_size=5, max_epochs=1, random_state=0).fit_transform(seqs).shape
     (4, 5)

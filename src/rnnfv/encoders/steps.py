@@ -44,7 +44,7 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
     Examples
     --------
     >>> import numpy as np
-    >>> from rnnfv.encoders.steps import StepPreprocessor
+    >>> from rnnfv import StepPreprocessor
     >>> seqs = np.random.default_rng(0).normal(size=(5, 9, 4))
     >>> StepPreprocessor(deltas=1, n_components=6).fit_transform(seqs)
     Sequences(n=5, steps=45, dim=6, dtype=float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +49,12 @@ def classifier() -> Any:
     return LinearSVC(C=1.0, max_iter=10_000)
 
 
-def candidate(pooling: str | BaseEstimator, preparations: dict[str, list[Any]], **net: Any) -> Candidate:
+def candidate(
+    pooling: str | BaseEstimator,
+    preparations: dict[str, list[Any]],
+    components: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    **net: Any,
+) -> Candidate:
     """The pipeline of a pooling and its grid.
 
     Parameters
@@ -57,6 +63,8 @@ def candidate(pooling: str | BaseEstimator, preparations: dict[str, list[Any]], 
         One of ``POOLINGS``, or another encoder of sequences.
     preparations : dict
         Values of `StepPreprocessor`'s parameters to choose from.
+    components : sequence of int
+        Sizes of a mixture to choose from (paper, section 7.1).
     **net
         Parameters of `RNNFisherVector`, for the poolings that train a net.
     """
@@ -67,7 +75,7 @@ def candidate(pooling: str | BaseEstimator, preparations: dict[str, list[Any]], 
             encoder: Any = MeanPooling()
         case "gmm-fv" | "hglmm-fv":
             encoder = MixtureFisherVector(family="gaussian" if pooling == "gmm-fv" else "hybrid")
-            grid["encoder__n_components"] = [1, 2, 4, 8, 16, 32]  # the paper's choice, section 7.1
+            grid["encoder__n_components"] = list(components)
         case "hidden":
             encoder = RNNHiddenState(**net)
             grid["encoder__pooling"] = ["mean", "last"]
