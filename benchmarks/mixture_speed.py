@@ -122,7 +122,7 @@ def encoding(
     work: str, seqs: Sequences, p: dict[str, NDArray[Any]], console: Console, *, threads: int, repeats: int
 ) -> list[Result]:
     """Time all encoders on the same sequences, once they agree."""
-    encoders = {
+    encoders: dict[str, Encoder] = {
         "rnnfv, gaussian": MixtureFisherVector(K, "gaussian", device="cpu").set_parameters(**p).transform,
         "rnnfv, hybrid": MixtureFisherVector(K, "hybrid", device="cpu").set_parameters(**p).transform,
     }
@@ -201,7 +201,7 @@ def difference(theirs: NDArray[Any], ours: NDArray[Any]) -> float:
 
 def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
     """Ten iterations of a Gaussian mixture from one start. No floor comes into force here."""
-    seqs, _ = make_data(np.full(n // 100, 100), SPREADS["soft"])
+    seqs = make_data(np.full(n // 100, 100), SPREADS["soft"])[0]
     x = seqs.steps()
     start = {"weights": np.full(K, 1 / K), "means": x[:K], "variances": np.ones((K, D))}
     ours = MixtureFisherVector(K, "gaussian", max_iter=10, variance_floor=1e-6, device="cpu")
@@ -223,7 +223,10 @@ def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
         error = abs(ours.means_ - theirs.means_).max() / abs(ours.means_).max()
         if error > TOLERANCE * 10:  # ten iterations in float32 amplify the rounding
             raise SystemExit(f"scikit-learn and rnnfv disagree on the means: {error:.1e}")
-        fits = {"rnnfv, gaussian": partial(ours.fit, seqs, init=start), "scikit-learn": partial(theirs.fit, x)}
+        fits: dict[str, Callable[[], Any]] = {
+            "rnnfv, gaussian": partial(ours.fit, seqs, init=start),
+            "scikit-learn": partial(theirs.fit, x),
+        }
         seconds = time_in_turns(fits, repeats)
     work = f"10 EM iterations, {n:,} vectors"
     speedup = seconds["scikit-learn"] / seconds["rnnfv, gaussian"]

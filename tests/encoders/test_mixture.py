@@ -149,7 +149,7 @@ def authors_model(authors, family, dtype):
     [
         (_fisher, "_DENSE", 0.0),  # all components of all sequences
         (_fisher, "_DENSE", 1.0),  # only the pairs that count
-        (_mixture, "_MAX_SQUARES", 0.0),  # every component counts as narrow
+        (_mixture, "_MAX_ROUNDING", 0.0),  # every component counts as narrow
     ],
 )
 def test_fisher_vectors_are_the_formulas(sequences, family, dtype, tolerance, module, name, value, monkeypatch):

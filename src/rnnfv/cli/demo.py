@@ -21,7 +21,7 @@ def run_demo(out: Path, seeds: int, figures: Path | None) -> None:
     status = Console(stderr=True)
     with status.status("") as spinner:
         outcome = compare_on_vowels(
-            seeds, lambda name: spinner.update(f"{POOLINGS.index(name) + 1} of {len(POOLINGS)}: {TITLES[name]}")
+            seeds, lambda name: spinner.update(f"{list(TITLES).index(name) + 1} of {len(TITLES)}: {TITLES[name]}")
         )
         spinner.update("drawing the report")
         page = write_report(out / "report.html", outcome, seeds)

@@ -62,12 +62,12 @@ class TrainingVectors:
         rows: NDArray[Any] = self._table[index if self._used is None else self._used[index]]
         return rows
 
-    def blocks(self, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    def blocks(self) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
         """Which vectors, the vectors (n, D) and their counts (n,), if any; block after block."""
         for start in range(0, len(self), _BLOCK):
             part = slice(start, min(start + _BLOCK, len(self)))
-            counts = None if self.counts is None else to_tensor(self.counts[part], dtype, self.device)
-            yield part, to_tensor(self.rows(part), dtype, self.device), counts
+            counts = None if self.counts is None else to_tensor(self.counts[part], self.dtype, self.device)
+            yield part, to_tensor(self.rows(part), self.dtype, self.device), counts
 
     def orders(self, width: int) -> Iterator[tuple[slice, Tensor]]:
         """Which dimensions, and the vectors in rising order of each, (width, n) int32; block after block.
@@ -136,12 +136,12 @@ class Statistics(NamedTuple):
 
 def collect(vectors: TrainingVectors, posterior: Posterior, n_components: int, keep: bool) -> Statistics:
     """Pass once over the vectors; ``keep`` the responsibilities or not."""
-    dtype, device = posterior.centre.dtype, posterior.centre.device
+    device = vectors.device
     masses = torch.zeros(n_components, dtype=torch.float64, device=device)
     sums = torch.zeros(n_components, 2 * len(posterior.centre), dtype=torch.float64, device=device)
     total = torch.zeros((), dtype=torch.float64, device=device)
-    kept = torch.empty(len(vectors), n_components, dtype=dtype, device=device) if keep else None
-    for part, block, counts in vectors.blocks(dtype):
+    kept = torch.empty(len(vectors), n_components, dtype=vectors.dtype, device=device) if keep else None
+    for part, block, counts in vectors.blocks():
         moments = with_squares(block, posterior.centre)
         weights, logs = posterior.responsibilities(moments)
         if counts is not None:
@@ -221,9 +221,8 @@ def weighted_medians(vectors: TrainingVectors, responsibilities: Tensor) -> Tens
 def mean_deviations(vectors: TrainingVectors, responsibilities: Tensor, medians: Tensor) -> Tensor:
     """Responsibility-weighted sums of |x - m|, (K, D) float64."""
     sums = torch.zeros_like(medians)
-    dtype = responsibilities.dtype
-    locations = medians.to(dtype)
-    for part, block, _ in vectors.blocks(dtype):
+    locations = medians.to(responsibilities.dtype)
+    for part, block, _ in vectors.blocks():
         weights = responsibilities[part].T.contiguous()
         for k, location in enumerate(locations):
             sums[k] += weights[k] @ (block - location).abs_()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_MAX_SQUARES = 5e-4  # rounding that cancelling squares may leave in a log density
+_MAX_ROUNDING = 5e-4  # rounding that cancelling squares may leave in a log density
 
 
 class Mixture(NamedTuple):
@@ -78,7 +78,7 @@ class Densities:
         precisions = torch.where(flags, 0.0, 1 / mixture.variances)
         # What cancels is as large as sum_d spread_d / sigma_kd^2, the spread being the whole mixture's variance.
         spread = mixture.weights @ (mixture.variances + means**2)
-        narrow = precisions @ spread * torch.finfo(dtype).eps > _MAX_SQUARES
+        narrow = precisions @ spread * torch.finfo(dtype).eps > _MAX_ROUNDING
         self.narrow = narrow.tolist()
         offsets = torch.where(narrow[:, None], 0.0, means**2 * precisions)
         gaussian = -0.5 * (torch.log(2 * math.pi * mixture.variances) + offsets)
