@@ -27,7 +27,7 @@ _CHOICES = {
     "early_stopping": ("auto", "probe", "loss", None),
     "dtype": ("float32", "float64"),
 }
-_WORK_VALUES = 1 << 22  # values of the widest array made at once: 16 MiB in float32
+_WORK_VALUES = 1 << 21  # values of the widest array made at once: 8 MiB in float32
 
 
 class NextStepEncoder(SequenceEncoder):
