@@ -65,7 +65,7 @@ class Result(NamedTuple):
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    console = Console()
+    console = Console(width=110)
     with threadpool_limits(arguments.threads):
         results = [row for work in workloads(arguments) for row in work(console)]
     console.print(as_table(results, arguments.threads))

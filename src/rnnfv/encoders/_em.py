@@ -18,7 +18,7 @@ from torch.nn.functional import embedding_bag
 from rnnfv.encoders._mixture import Densities, Mixture, to_tensor, with_squares
 from rnnfv.sequences import Sequences
 
-_BLOCK = 512  # vectors of one block: its arrays stay in the processor's cache
+_BLOCK = 1024  # vectors of one block: small enough for the caches, large enough for several threads
 _MAX_RANKED = 1 << 20  # values sorted together in the search for medians
 _MAX_ORDER = 1 << 28  # positions of sorted columns that are kept (1 GiB); beyond that columns are sorted anew
 _SAMPLE = 500  # vectors a component that k-means looks at
