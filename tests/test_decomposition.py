@@ -44,3 +44,9 @@ def test_rows_that_are_all_equal_have_nothing_to_show():
     reduced = GramPCA(3).fit_transform(np.ones((5, 20)))
     assert np.isfinite(reduced).all()
     np.testing.assert_allclose(reduced, 0, atol=1e-12)
+
+
+def test_small_variances_of_float32_columns_are_exact(rng):
+    X = (rng.normal(size=(30, 40)) * np.logspace(0, 4, 40)).astype(np.float32)
+    full = PCA(29, svd_solver="full").fit(X.astype(np.float64))
+    np.testing.assert_allclose(GramPCA(29).fit(X).explained_variance_, full.explained_variance_, rtol=1e-4)

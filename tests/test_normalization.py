@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -123,3 +125,9 @@ def test_pulled_back_weights_decide_alike(normalizer, rng):
 def test_wrong_parameters(estimator, message):
     with pytest.raises(ValueError, match=message):
         estimator.fit(np.ones((3, 4)))
+
+
+def test_fold_survives_pickling_and_not_a_change_of_columns(rng):
+    X = fold(rng.normal(size=(10, 12)), 3)
+    assert pickle.loads(pickle.dumps(X)).n_outputs == 3
+    assert X[:, :6].n_outputs is None

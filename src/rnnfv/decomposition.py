@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import operator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -75,10 +77,10 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         k = min(self.n_components, n - 1, d)
         if n <= d:
-            variances, left = _top(sum(block @ block.T for block in self._column_blocks(X)), k)
+            variances, left = _top((b @ b.T for b in map(_double, self._column_blocks(X))), k)
             self.components_ = self._from_left(X, left)
         else:
-            variances, components = _top(sum(block.T @ block for _, block in self._row_blocks(X)), k)
+            variances, components = _top((b.T @ b for b in (_double(block) for _, block in self._row_blocks(X))), k)
             self.components_ = components.T.astype(X.dtype)
         # The signs do not depend on the solver: the largest weight of each component is positive.
         _, self.components_ = svd_flip(None, self.components_, u_based_decision=False)
@@ -117,8 +119,13 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return components / np.where(norms > 0, norms, 1)
 
 
-def _top(matrix: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The k largest eigenvalues of a symmetric matrix and their vectors (columns), largest first."""
+def _double(block: NDArray[Any]) -> NDArray[np.float64]:
+    return block.astype(np.float64, copy=False)
+
+
+def _top(parts: Iterable[NDArray[np.float64]], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The k largest eigenvalues of a sum of symmetric matrices and their vectors (columns), largest first."""
+    matrix = functools.reduce(operator.iadd, parts)
     n = len(matrix)
-    values, vectors = scipy.linalg.eigh(matrix.astype(np.float64), subset_by_index=[n - k, n - 1])
+    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=[n - k, n - 1])
     return np.maximum(values[::-1], 0), vectors[:, ::-1]

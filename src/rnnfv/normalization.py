@@ -26,10 +26,14 @@ class FoldedVectors(np.ndarray[Any, Any]):
     n_outputs: int | None = None
 
     def __array_finalize__(self, source: Any) -> None:
-        self.n_outputs = getattr(source, "n_outputs", None)
+        same_width = self.ndim == 2 and np.ndim(source) == 2 and self.shape[1] == source.shape[1]
+        self.n_outputs = getattr(source, "n_outputs", None) if same_width else None
+
+    def __reduce__(self) -> Any:
+        return fold, (np.asarray(self), self.n_outputs)
 
 
-def fold(vectors: NDArray[Any], n_outputs: int) -> NDArray[Any]:
+def fold(vectors: NDArray[Any], n_outputs: int | None) -> NDArray[Any]:
     """Mark the rows of an array (n, n_outputs * width) as unrolled matrices. No copy."""
     folded = vectors.view(FoldedVectors)
     folded.n_outputs = n_outputs

@@ -45,13 +45,16 @@ class Batcher:
         self.table = None if seqs.vectors is None else torch.as_tensor(seqs.vectors).to(device, dtype)
 
     def __call__(self, indices: Any) -> Batch:
-        steps = torch.from_numpy(self.seqs.padded(indices)).to(self.device)
+        padded = self.seqs.padded(indices)
+        # Symbols of every integer type become torch's own index type.
+        padded = padded.astype(np.int64, copy=False) if self.seqs.is_symbolic else padded
+        steps = torch.from_numpy(padded).to(self.device)
         lengths = torch.from_numpy(self.seqs.lengths[indices]).to(self.device)
         mask = torch.arange(steps.shape[1], device=self.device) < lengths[:, None]
-        vectors = steps.to(self.dtype) if self.table is None else self.table[steps.long()]
+        vectors = steps.to(self.dtype) if self.table is None else self.table[steps]
         if self.n_symbols is None:
             return Batch(shift(vectors), vectors, mask)
-        return Batch(shift(vectors), steps.long(), mask & (steps < self.n_symbols))
+        return Batch(shift(vectors), steps, mask & (steps < self.n_symbols))
 
 
 def mean_loss(network: NextStepNetwork, batch: Batch) -> Tensor:

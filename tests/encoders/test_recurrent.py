@@ -322,6 +322,8 @@ def test_saved_and_loaded_is_the_same_to_the_bit(ragged, symbols, rng, tmp_path,
         ({"hidden_size": 0}, "hidden_size is 0: it must be at least 1"),
         ({"max_epochs": -1}, "max_epochs is -1: it must be at least 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"max_grad_norm": -1}, "max_grad_norm is -1: it must be above 0"),
+        ({"learning_rate": 0}, "learning_rate is 0"),
         ({"early_stopping": "probe"}, "needs labels"),
         ({"objective": "classification"}, "needs sequences of integer symbols"),
         ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
@@ -361,3 +363,54 @@ def test_no_epochs_leave_a_random_net(ragged, labelled):
     encoder = RNNFisherVector(**SMALL | {"max_epochs": 0}).fit(ragged, np.arange(12) % 2 if labelled else None)
     assert encoder.best_epoch_ == 0
     assert np.isfinite(encoder.transform(ragged)).all()
+
+
+# -- what was fitted counts ----------------------------------------------------------------------
+
+
+def test_parameters_set_after_fit_do_not_change_the_vectors(ragged):
+    encoder = RNNFisherVector(**SMALL).fit(ragged)
+    wanted = encoder.transform(ragged)
+    encoder.set_params(hidden_size=9, dtype="float64")
+    np.testing.assert_array_equal(encoder.transform(ragged), wanted)
+
+
+def test_an_interrupted_fit_leaves_nothing_fitted(ragged, monkeypatch):
+    encoder = RNNFisherVector(**SMALL).fit(ragged)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rnnfv.training.mean_loss", stop)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.fit(ragged)
+    with pytest.raises(NotFittedError):
+        encoder.transform(ragged)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64])
+def test_classification_takes_the_sequences_own_table(symbols, rng, dtype):
+    table = rng.normal(size=(8, 3))
+    own = Sequences.from_list([s.astype(dtype) for s in symbols], vectors=table)
+    got = RNNFisherVector(objective="classification", **SMALL).fit_transform(own)
+    wanted = RNNFisherVector(objective="classification", vectors=table, **SMALL).fit_transform(symbols)
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_unfitted_can_be_saved_and_sizes_may_be_numpy_s(ragged, tmp_path):
+    encoder = RNNFisherVector(**SMALL | {"hidden_size": np.int64(3)})
+    encoder.fit(ragged)
+    clone(encoder).save(tmp_path / "model")
+    assert rnnfv.load(tmp_path / "model").hidden_size == 3
+
+
+def test_numbers_as_targets_are_judged_by_likelihood(ragged, rng):
+    assert RNNFisherVector(**SMALL).fit(ragged, rng.normal(size=12)).history_["validation"][0] < 0
+
+
+def test_a_model_of_another_device_loads_on_the_cpu_with_a_word(ragged, tmp_path):
+    encoder = RNNFisherVector(**SMALL).fit(ragged)
+    encoder.set_params(device="xpu:7").save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="the net is on the CPU"):
+        again = rnnfv.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.transform(ragged), encoder.transform(ragged))

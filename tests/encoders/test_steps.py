@@ -74,7 +74,10 @@ def test_saved_and_loaded(ragged, tmp_path):
     np.testing.assert_array_equal(again.transform(ragged).values, prepared.transform(ragged).values)
 
 
-@pytest.mark.parametrize(("parameters", "message"), [({"basis": "ica"}, "basis is 'ica'"), ({"deltas": -1}, "deltas")])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"basis": "ica"}, "basis is 'ica'"), ({"deltas": -1}, "deltas"), ({"n_components": 0}, "n_components")],
+)
 def test_wrong_parameters(ragged, parameters, message):
     with pytest.raises(ValueError, match=message):
         StepPreprocessor(**parameters).fit(ragged)

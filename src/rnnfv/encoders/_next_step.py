@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Self
@@ -11,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted, check_random_state
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_random_state
 
 from rnnfv.encoders import _gradients as gradients
 from rnnfv.encoders._base import SequenceEncoder, pick_device
 from rnnfv.encoders._probe import default_probe, validation_split
 from rnnfv.encoders._progress import epoch_progress
 from rnnfv.networks import CELLS, NextStepNetwork
-from rnnfv.sequences import Sequences
+from rnnfv.sequences import Sequences, as_sequences
 from rnnfv.training import Batch, Batcher, Schedule, train
 
 _CHOICES = {
@@ -112,18 +114,30 @@ class NextStepEncoder(SequenceEncoder):
         FloatingPointError
             If training diverges.
         """
-        seqs = self._check_fit(X, self.vectors)
+        seqs = as_sequences(X, self.vectors)
         self._check_parameters(seqs, y)
+        self._check_fit(seqs)
+        try:
+            return self._train(seqs, y, groups)
+        except BaseException:  # half a training must not pass for a fitted encoder
+            for name in [name for name in self.__dict__ if name.endswith("_")]:
+                del self.__dict__[name]
+            raise
+
+    def _train(self, seqs: Sequences, y: Any, groups: Any) -> Self:
         seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         part, held_out = seqs, None
-        if self._stopping(y) is not None:
+        if self._stopping(y) is not None and self.max_epochs > 0:
             train_rows, rows = validation_split(len(seqs), y, groups, self.validation_fraction, seed)
             part, held_out = seqs[train_rows], seqs[rows]
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.network_ = self._new_network().to(device).eval()
+            outputs = self.n_features_in_
+            if self.objective == "classification":
+                outputs = self.n_symbols or len(np.asarray(seqs.vectors))  # there is a table: its width was checked
+            self.network_ = self._new_network(outputs).to(device).eval()
             self.coordinates_ = self._sample_coordinates(rng)
             batcher = self._batcher(part)
             judge = None
@@ -153,6 +167,9 @@ class NextStepEncoder(SequenceEncoder):
         for name, least in {"hidden_size": 1, "num_layers": 1, "batch_size": 1, "max_epochs": 0}.items():
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: it must be at least {least}")
+        for name in ("learning_rate", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be above 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout!r}: it must be at least 0 and below 1")
         if self.objective == "classification" and not seqs.is_symbolic:
@@ -164,7 +181,8 @@ class NextStepEncoder(SequenceEncoder):
 
     def _stopping(self, y: Any) -> str | None:
         if self.early_stopping == "auto":
-            return "loss" if y is None else "probe"
+            labelled = y is not None and type_of_target(y) in ("binary", "multiclass")
+            return "probe" if labelled else "loss"
         return self.early_stopping
 
     def _probe_judge(self, part: Sequences, y_part: Any, held_out: Sequences, y_held_out: Any) -> Any:
@@ -179,24 +197,29 @@ class NextStepEncoder(SequenceEncoder):
     def _loss_judge(self, held_out: Sequences) -> Any:
         return lambda: float(np.concatenate(self._losses(held_out)).mean()) * -1
 
-    def _n_outputs(self) -> int:
-        if self.objective == "regression":
-            return self.n_features_in_
-        return len(self.vectors) if self.n_symbols is None else self.n_symbols
+    # What was fitted counts, not what a parameter may have been set to since.
 
-    def _new_network(self) -> NextStepNetwork:
+    @property
+    def _n_outputs(self) -> int:
+        return self.network_.output.out_features
+
+    @property
+    def _n_hidden(self) -> int:
+        return self.network_.output.in_features
+
+    def _new_network(self, outputs: int) -> NextStepNetwork:
         return NextStepNetwork(
             self.n_features_in_,
-            self._n_outputs(),
-            self.hidden_size,
-            self.projection_size,
+            int(outputs),
+            int(self.hidden_size),
+            None if self.projection_size is None else int(self.projection_size),
             self.cell,
-            self.num_layers,
+            int(self.num_layers),
             self.dropout,
         ).to(getattr(torch, self.dtype))
 
     def _sample_coordinates(self, rng: np.random.Generator) -> NDArray[np.int64] | None:
-        total = self._n_outputs() * (self.hidden_size + 1)
+        total = self._n_outputs * (self._n_hidden + 1)
         if self.coordinates is None or self.coordinates >= total:
             return None
         return np.sort(rng.choice(total, self.coordinates, replace=False))
@@ -263,29 +286,38 @@ class NextStepEncoder(SequenceEncoder):
 
     def _batcher(self, seqs: Sequences) -> Batcher:
         weights = self.network_.output.weight
-        n_symbols = self._n_outputs() if self.objective == "classification" else None
+        n_symbols = self._n_outputs if self.objective == "classification" else None
         return Batcher(seqs, n_symbols, weights.device, weights.dtype)
 
     def _each_batch(self, seqs: Sequences, values_each: int = 0) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """Batches that keep the widest array small, be it a step's or the given number of values of a sequence."""
         batcher = self._batcher(seqs)
-        max_steps = max(1, _WORK_VALUES // max(self._n_outputs(), 4 * self.hidden_size))
+        max_steps = max(1, _WORK_VALUES // max(self._n_outputs, 4 * self._n_hidden))
         for indices in seqs.batches(max_steps, batch_size=max(1, _WORK_VALUES // max(1, values_each))):
             yield indices, batcher(indices)
 
     # -- storage ---------------------------------------------------------------------------------
 
     def _get_state(self) -> dict[str, Any]:
-        check_is_fitted(self)
-        state = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        state["network_"] = {name: weights.cpu().numpy() for name, weights in self.network_.state_dict().items()}
+        state = super()._get_state()
+        if "network_" in state:
+            state["network_"] = {name: weights.cpu().numpy() for name, weights in self.network_.state_dict().items()}
         return state
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        weights = {name: torch.from_numpy(array) for name, array in state.pop("network_").items()}
-        self.__dict__.update(state)
-        self.network_ = self._new_network().to(pick_device(self.device)).eval()
-        self.network_.load_state_dict(weights)
+        arrays = state.pop("network_", None)
+        super()._set_state(state)
+        if arrays is None:
+            return
+        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        network = self._new_network(len(weights["output.bias"]))
+        network.load_state_dict(weights)
+        try:
+            device = pick_device(self.device)
+        except ValueError as error:
+            warnings.warn(f"{error}; the net is on the CPU", UserWarning, stacklevel=2)
+            device = torch.device("cpu")
+        self.network_ = network.to(device).eval()
 
 
 def _kept_epoch(history: dict[str, list[float]]) -> int:

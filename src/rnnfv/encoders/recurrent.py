@@ -117,11 +117,13 @@ class RNNFisherVector(NextStepEncoder):
 
     @torch.inference_mode()
     def _encode(self, seqs: Sequences) -> NDArray[Any]:
-        vectors = np.empty((len(seqs), self._n_features_out), self.dtype)
+        vectors = np.empty(
+            (len(seqs), self._n_features_out), str(self.network_.output.weight.dtype).removeprefix("torch.")
+        )
         whole = self.gradient == "output" and self.coordinates_ is None
         places = torch.from_numpy(vectors)
         if whole:
-            places = places.view(len(seqs), self._n_outputs(), self.hidden_size + 1)
+            places = places.view(len(seqs), self._n_outputs, self._n_hidden + 1)
         for indices, batch in self._each_batch(seqs, 0 if whole else self._n_features_out):
             if whole:
                 errors, hidden = self._errors_and_hidden(batch)
@@ -129,7 +131,7 @@ class RNNFisherVector(NextStepEncoder):
                 gradients.output_gradient(errors, hidden, lengths, [places[i] for i in indices.tolist()])
             else:
                 places[torch.from_numpy(indices)] = self._other_gradient(batch).cpu()
-        return fold(vectors, self._n_outputs()) if whole else vectors
+        return fold(vectors, self._n_outputs) if whole else vectors
 
     def _errors_and_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The two sides of the output layer's gradient: (batch, time, out), weighted for pooling, and (.., H + 1)."""
@@ -148,7 +150,7 @@ class RNNFisherVector(NextStepEncoder):
             gradient = gradients.parameter_gradients(self.network_, self._parameter_names(), batch)
             return gradient * self._weights(batch)[:, None]
         errors, hidden = self._errors_and_hidden(batch)
-        rows, columns = np.divmod(np.asarray(self.coordinates_), self.hidden_size + 1)
+        rows, columns = np.divmod(np.asarray(self.coordinates_), self._n_hidden + 1)
         places = (torch.from_numpy(rows).to(errors.device), torch.from_numpy(columns).to(errors.device))
         return gradients.sampled_output_gradient(errors, hidden, *places)
 
@@ -167,7 +169,7 @@ class RNNFisherVector(NextStepEncoder):
             return sum(sizes[name] for name in self._parameter_names())
         if self.coordinates_ is not None:
             return len(self.coordinates_)
-        return self._n_outputs() * (self.hidden_size + 1)
+        return self._n_outputs * (self._n_hidden + 1)
 
     def explain(self, sequence: Any, class_weights: Any, normalizers: Any = ()) -> NDArray[Any]:
         """How much each step adds to a linear decision.
@@ -243,4 +245,4 @@ class RNNHiddenState(NextStepEncoder):
 
     @property
     def _n_features_out(self) -> int:
-        return self.hidden_size
+        return self._n_hidden

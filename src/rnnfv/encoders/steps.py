@@ -32,7 +32,7 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
         standard deviation; "pca" rotates to principal components and divides by one number; "whiten" rotates and
         gives every component variance one.
     n_components : int or None
-        Principal components kept; None keeps all. Those of no variance never are.
+        Principal components kept by "pca" and "whiten"; None keeps all. Those of no variance never are.
 
     Attributes
     ----------
@@ -75,6 +75,8 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
             raise ValueError(f"basis is {self.basis!r}: it must be one of {', '.join(map(repr, _BASES))}")
         if self.deltas < 0:
             raise ValueError(f"deltas is {self.deltas!r}: it must be at least 0")
+        if self.n_components is not None and self.n_components < 1:
+            raise ValueError(f"n_components is {self.n_components!r}: it must be at least 1, or None")
         seqs = self._check_fit(X)
         steps = self._scaled(seqs)
         differences = self._differences(seqs, steps)
