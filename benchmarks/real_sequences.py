@@ -26,7 +26,7 @@ from rich.table import Table
 from sklearn.preprocessing import StandardScaler
 
 from rnnfv.datasets.labelled import LabelledSequences, load_labelled
-from rnnfv.encoders._base import SequenceEncoder
+from rnnfv.encoders.mean import MeanPooling
 from rnnfv.metrics import mean_accuracy
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes.comparison import POOLINGS, Candidate, candidate, choose, evaluate
@@ -37,15 +37,11 @@ NET = {"hidden_size": 100, "projection_size": 100, "early_stopping": None}
 EPOCHS = [1, 4, 8]
 
 
-class SegmentStatistics(SequenceEncoder):
+class SegmentStatistics(MeanPooling):
     """Mean and standard deviation in ordered segments of about equal length: the strong simple rival."""
 
     def __init__(self, n_segments: int = 1) -> None:
         self.n_segments = n_segments
-
-    def fit(self, X, y=None):
-        self._check_fit(X)
-        return self
 
     def transform(self, X):
         rows = []
@@ -61,12 +57,8 @@ class SegmentStatistics(SequenceEncoder):
         return 2 * self.n_segments * self.n_features_in_
 
 
-class SecondOrder(SequenceEncoder):
+class SecondOrder(MeanPooling):
     """Mean of outer(x_{i+1}, [x_i, 1]), x_0 = 0: the RNN-FV without a net, to see what the net adds."""
-
-    def fit(self, X, y=None):
-        self._check_fit(X)
-        return self
 
     def transform(self, X):
         rows = []
