@@ -319,6 +319,12 @@ def test_a_generator_is_saved_as_none_with_a_warning(tmp_path, state):
     assert rnnfv.load(tmp_path / "model").random_state is None
 
 
+def test_a_cache_folder_is_not_saved(tmp_path):
+    with pytest.warns(UserWarning, match="memory of Pipeline"):
+        rnnfv.save(make_pipeline(StandardScaler(), memory="cache"), tmp_path / "model")
+    assert rnnfv.load(tmp_path / "model").memory is None
+
+
 def test_one_model_has_one_checksum(tmp_path):
     for name, dim in (("a", 2), ("b", 2), ("c", 3)):
         rnnfv.MeanPooling().fit(np.zeros((1, 1, dim))).save(tmp_path / name)
@@ -560,6 +566,10 @@ def _in_scaler(config):
         lambda c: _in_scaler(c)["state"].update(
             {"mean_": {"kind": "strings", "dtype": "U1", "shape": [5], "items": ["a"]}}
         ),
+        lambda c: _in_scaler(c)["state"].update(
+            {"mean_": {"kind": "strings", "dtype": "U999999999", "shape": [1], "items": ["a"]}}
+        ),
+        lambda c: c["estimator"]["params"].update(memory="cache"),
         lambda c: _in_scaler(c)["params"].update(unknown=1),
         lambda c: _in_scaler(c).update(params=[]),
         lambda c: c.update(estimator=None) or c.pop("estimator"),

@@ -137,6 +137,11 @@ class Sequences:
         return f"Sequences(n={len(self)}, steps={len(self.values)}, {kind}, dtype={self.dtype})"
 
     @property
+    def shape(self) -> tuple[int]:
+        """(n,): scikit-learn reads it and then takes rows as one batch, not one by one."""
+        return (len(self),)
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """Steps of each sequence, shape (n,)."""
         return np.diff(self.offsets)
@@ -160,8 +165,10 @@ class Sequences:
     @overload
     def __getitem__(self, index: int | np.integer[Any]) -> NDArray[Any]: ...
     @overload
-    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Sequences: ...
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any] | tuple[Any, ...]) -> Sequences: ...
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:
+            return self[index[0]]  # X[rows, ...], as scikit-learn writes it
         if isinstance(index, (int, np.integer)):
             i = range(len(self))[index]
             return self._lookup(self.values[self.offsets[i] : self.offsets[i + 1]])
@@ -315,7 +322,9 @@ def as_sequences(X: Any, vectors: Any = None) -> Sequences:
         return X if vectors is None or X.vectors is not None else X.with_vectors(vectors)
     if hasattr(X, "ndim") and X.ndim == 3:
         return Sequences.from_array(X)
-    if hasattr(X, "ndim") and not (X.ndim == 1 and isinstance(X[0], np.ndarray)):  # not an object array of arrays
+    if hasattr(X, "ndim") and X.ndim == 1 and X.dtype == object:  # an array or a pandas Series of arrays or lists
+        X = list(X)
+    if hasattr(X, "ndim"):
         raise ValueError(
             f"expected a list of arrays (steps, dim) or one array (n, steps, dim); got an array of shape "
             f"{tuple(X.shape)}. For a single sequence pass [array]"

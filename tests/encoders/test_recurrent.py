@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from torch.nn import functional
@@ -290,6 +290,13 @@ def test_grid_search_pipeline_and_pandas(ragged):
     assert reduced.shape == (12, 2)
 
 
+def test_cross_validation_keeps_symbols_and_their_table(symbols, rng):
+    seqs = Sequences.from_list(symbols, rng.normal(size=(8, 3)))
+    model = make_pipeline(RNNFisherVector(**SMALL, objective="classification"), LinearSVC())
+    scores = cross_val_score(model, seqs, np.arange(len(seqs)) % 2, cv=2, error_score="raise")
+    assert scores.shape == (2,)
+
+
 def test_clone_has_the_same_parameters(rng):
     encoder = RNNFisherVector(hidden_size=7, vectors=rng.normal(size=(3, 2)), gradient=["output.bias"])
     assert clone(encoder).get_params()["hidden_size"] == 7
@@ -353,9 +360,19 @@ def test_diverging_training_stops_with_a_word(ragged):
         RNNFisherVector(**SMALL, early_stopping=None).fit(huge)
 
 
-def test_one_group_cannot_be_split(ragged):
-    with pytest.raises(ValueError, match="early_stopping=None"):
-        RNNFisherVector(**SMALL).fit(ragged, np.arange(12) % 2, groups=np.zeros(12))
+def test_what_cannot_be_split_says_what_to_do(ragged):
+    y = np.arange(12) % 2
+    with pytest.raises(ValueError, match="two groups: give more, or pass early_stopping=None"):
+        RNNFisherVector(**SMALL).fit(ragged, y, groups=np.zeros(12))
+    with pytest.raises(ValueError, match="two sequences: give more, or pass early_stopping=None"):
+        RNNFisherVector(**SMALL).fit(ragged[:1])
+    with pytest.raises(ValueError, match="labels of two classes or more"):
+        RNNFisherVector(**SMALL | {"early_stopping": "probe"}).fit(ragged, np.zeros(12, int))
+
+
+def test_one_class_is_judged_by_the_loss(ragged):
+    history = RNNFisherVector(**SMALL).fit(ragged, np.zeros(12, int)).history_
+    assert max(history["validation"]) < 0
 
 
 @pytest.mark.parametrize("labelled", [False, True])

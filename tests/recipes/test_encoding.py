@@ -293,6 +293,20 @@ def test_a_model_that_cannot_encode_is_refused(features, tmp_path, out):
     rnnfv.save(LinearSVC(), tmp_path / "model")
     with pytest.raises(ValueError, match="LinearSVC, which has no transform"):
         encode_features(features, tmp_path / "model", out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_model_that_ends_in_sequences_is_refused(features, tmp_path, out, seqs):
+    rnnfv.save(make_pipeline(rnnfv.StepPreprocessor()).fit(seqs), tmp_path / "model")
+    with pytest.raises(ValueError, match="must end with an encoder"):
+        encode_features(features, tmp_path / "model", out)
+
+
+def test_an_id_in_two_shards_is_refused_before_the_work_begins(features, model, out, seqs):
+    write_features(features, ["new", "s1"], seqs[:2], shard=SHARDS)
+    with pytest.raises(ValueError, match=r"part-00004.parquet: the id 's1' occurs twice"):
+        encode_features(features, model, out)
+    assert list(out.parent.iterdir()) == []
 
 
 def test_an_unfitted_model_is_refused(features, tmp_path, out):

@@ -176,12 +176,14 @@ class NextStepEncoder(SequenceEncoder):
             raise ValueError("objective='classification' needs sequences of integer symbols, each of shape (N_i,)")
         if self.early_stopping == "probe" and y is None:
             raise ValueError("early_stopping='probe' needs labels: call fit(X, y), or choose 'loss' or None")
+        if self.early_stopping == "probe" and len(np.unique(y)) < 2:
+            raise ValueError("early_stopping='probe' needs labels of two classes or more: choose 'loss' or None")
         if y is not None and len(y) != len(seqs):
             raise ValueError(f"there are {len(seqs)} sequences but {len(y)} labels")
 
     def _stopping(self, y: Any) -> str | None:
         if self.early_stopping == "auto":
-            labelled = y is not None and type_of_target(y) in ("binary", "multiclass")
+            labelled = y is not None and type_of_target(y) in ("binary", "multiclass") and len(np.unique(y)) > 1
             return "probe" if labelled else "loss"
         return self.early_stopping
 

@@ -31,6 +31,9 @@ def validation_split(
         If there are too few sequences or groups to make two parts.
     """
     y = None if y is None else np.asarray(y)
+    few = "sequences" if n < 2 else "groups" if groups is not None and len(np.unique(groups)) < 2 else None
+    if few is not None:
+        raise ValueError(f"a validation part needs at least two {few}: give more, or pass early_stopping=None")
     if groups is None and (y is None or np.unique(y, return_counts=True)[1].min() < 2):
         splitter: Any = ShuffleSplit(1, test_size=fraction, random_state=seed)
     elif groups is None:
@@ -39,8 +42,6 @@ def validation_split(
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
     else:
         folds = min(max(2, round(1 / fraction)), len(np.unique(groups)))
-        if folds < 2:
-            raise ValueError("all sequences are of one group: no validation part can be cut; pass early_stopping=None")
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     train, validation = next(iter(splitter.split(np.zeros(n), y, groups)))
     return train, validation

@@ -17,10 +17,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.sequences import Sequences
-from rnnfv.storage import atomic_file, count_sequences, feature_shards, load, model_checksum, move_file, read_features
+from rnnfv.storage import (
+    atomic_file,
+    count_sequences,
+    feature_shards,
+    load,
+    model_checksum,
+    move_file,
+    read_features,
+    refuse_repeated_ids,
+)
 
 __all__ = ["EncodingSummary", "encode_features"]
 
@@ -89,14 +100,15 @@ def encode_features(
     FileNotFoundError
         If there are no features.
     ValueError
-        If the model cannot transform, no sequence at all could be encoded, or the output or the parts are of
-        another model or of other features.
+        If the model cannot transform, an id occurs twice, no sequence at all could be encoded, or the output or
+        the parts are of another model or of other features.
     """
     job = _Job(Path(features), Path(model), Path(out))
     if job.is_finished():
         return job.summary(was_finished=True)
-    job.open_parts()
+    refuse_repeated_ids(job.shards)
     estimator = _load_transformer(Path(model))
+    job.open_parts()
     waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
     with _progress_bar(progress) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
@@ -114,6 +126,8 @@ def _load_transformer(model: Path) -> Any:
     estimator = load(model)
     if not hasattr(estimator, "transform"):
         raise ValueError(f"{model} holds a {type(estimator).__name__}, which has no transform: give an encoder")
+    if isinstance(estimator[-1] if isinstance(estimator, Pipeline) else estimator, StepPreprocessor):
+        raise ValueError(f"{model} makes sequences of sequences, not vectors: it must end with an encoder")
     check_is_fitted(estimator)
     return estimator
 

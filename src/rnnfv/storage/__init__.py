@@ -7,6 +7,7 @@ from rnnfv.storage.features import (
     feature_shards,
     read_all_features,
     read_features,
+    refuse_repeated_ids,
     write_features,
 )
 from rnnfv.storage.models import ModelFolderError, load, model_checksum, save
@@ -25,6 +26,7 @@ __all__ = [
     "move_file",
     "read_all_features",
     "read_features",
+    "refuse_repeated_ids",
     "save",
     "write_features",
 ]

@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage.atomic import atomic_file
 
-__all__ = ["FeatureShard", "count_sequences", "feature_shards", "read_all_features", "read_features", "write_features"]
+__all__ = [
+    "FeatureShard",
+    "count_sequences",
+    "feature_shards",
+    "read_all_features",
+    "read_features",
+    "refuse_repeated_ids",
+    "write_features",
+]
 
 _METADATA_KEY = b"rnnfv"
 
@@ -143,6 +151,26 @@ def count_sequences(path: str | Path) -> int:
         return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError, ValueError):
         return 0
+
+
+def refuse_repeated_ids(shards: Sequence[Path]) -> None:
+    """See from the id columns alone that no id occurs twice. A shard that cannot be read is passed by.
+
+    Raises
+    ------
+    ValueError
+        Naming the id and the shard in which it is found again.
+    """
+    seen: set[str] = set()
+    for path in shards:
+        try:
+            ids = [name for name in _names(pq.read_table(path, columns=["id"]).column("id").combine_chunks()) if name]
+        except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
+            continue
+        try:
+            _refuse_repeated(ids, seen)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
@@ -305,8 +333,9 @@ def _to_shard(names: list[str | None], steps: _Steps, dim: int | None) -> Featur
     return FeatureShard(ids, Sequences(numbers.reshape(-1, dim), offsets_of(lengths[good])), failures)
 
 
-def _refuse_repeated(ids: list[str]) -> None:
-    seen: set[str] = set()
+def _refuse_repeated(ids: list[str], seen: set[str] | None = None) -> None:
+    """Refuse an id that occurs twice, or is among those seen, to which the ids are added."""
+    seen = set() if seen is None else seen
     for name in ids:
         if name in seen:
             raise ValueError(f"the id {name!r} occurs twice: every sequence needs an id of its own")

@@ -116,8 +116,9 @@ def encode(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:  # no
 
 def _encode_array(array: NDArray[Any], path: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if array.dtype.kind == "U" or (array.dtype == object and all(type(item) is str for item in array.flat)):
-        dtype = f"U{array.dtype.itemsize // 4}" if array.dtype.kind == "U" else "object"
-        return {"kind": "strings", "dtype": dtype, "shape": list(array.shape), "items": array.ravel().tolist()}
+        items = array.ravel().tolist()
+        dtype = f"U{min(array.dtype.itemsize // 4, _widest(items))}" if array.dtype.kind == "U" else "object"
+        return {"kind": "strings", "dtype": dtype, "shape": list(array.shape), "items": items}
     if array.dtype.name not in _NUMBERS:
         raise _NotStorableError(f"an array of dtype {array.dtype}")
     name = re.sub(r"[^\w.]", "_", path)
@@ -136,6 +137,13 @@ def _encode_estimator(estimator: Any, path: str, arrays: dict[str, NDArray[Any]]
         kind = estimator if isinstance(estimator, type) else type(estimator)
         raise _NotStorableError(f"{'the class' if estimator is kind else 'a value of type'} {kind.__name__}")
     params = estimator.get_params(deep=False)
+    if params.get("memory") is not None:
+        warnings.warn(
+            f"the memory of {type(estimator).__name__} is a cache of this machine and is saved as None",
+            UserWarning,
+            stacklevel=2,
+        )
+        params["memory"] = None
     if isinstance(params.get("random_state"), (np.random.RandomState, np.random.Generator)):
         warnings.warn(
             f"the random_state of {type(estimator).__name__} is a generator and is saved as None: "
@@ -211,10 +219,19 @@ def decode(node: Any, arrays: dict[str, NDArray[Any]]) -> Any:  # noqa: PLR0911,
 def _decode_strings(dtype: str, shape: list[Any], items: list[Any]) -> NDArray[Any]:
     if not re.fullmatch(r"U\d+|object", dtype) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"an array of strings of dtype {dtype[:20]} that holds something else")
+    if dtype != "object" and int(dtype[1:]) > _widest(items):
+        raise ValueError(f"an array of strings of dtype {dtype[:20]}, much wider than what it holds")
     return np.array(items, dtype=dtype).reshape(shape)
 
 
+def _widest(items: list[str]) -> int:
+    """The largest width of an array of these strings: a few bytes of JSON must not ask for gigabytes."""
+    return max(1024, *map(len, items)) if items else 1024
+
+
 def _decode_estimator(name: str, params: dict[str, Any], state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
+    if params.get("memory") is not None:  # joblib unpickles what it finds in such a folder
+        raise ValueError("it names a cache folder (memory)")
     estimator = _trusted_class(name)(**{key: decode(value, arrays) for key, value in params.items()})
     values = {key: decode(value, arrays) for key, value in state.items()}
     if isinstance(estimator, SaveMixin):
