@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from rnnfv import GramPCA, decomposition
+from rnnfv import FisherInformationScaler, GramPCA, KroneckerPCA, RNNFisherVector, decomposition
 
 
 @pytest.mark.parametrize("shape", [(30, 200), (200, 30), (40, 40)])
@@ -50,3 +50,54 @@ def test_small_variances_of_float32_columns_are_exact(rng):
     X = (rng.normal(size=(30, 40)) * np.logspace(0, 4, 40)).astype(np.float32)
     full = PCA(29, svd_solver="full").fit(X.astype(np.float64))
     np.testing.assert_allclose(GramPCA(29).fit(X).explained_variance_, full.explained_variance_, rtol=1e-4)
+
+
+def test_weights_pulled_back_do_the_same_but_for_a_constant(rng):
+    X, weights = rng.normal(size=(20, 60)), rng.normal(size=(2, 5))
+    pca = GramPCA(5).fit(X)
+    back = np.array([pca.pull_back(x, weights) @ x for x in X])
+    np.testing.assert_allclose(np.diff(back, axis=0), np.diff(pca.transform(X) @ weights.T, axis=0), atol=1e-12)
+
+
+# -- Kronecker --------------------------------------------------------------------------------------
+
+
+def kronecker_sample(rng, n, rows, columns):
+    """Matrices L Z R with Z white: their covariance is a Kronecker product."""
+    sides = [np.linalg.qr(rng.normal(size=(m, m)))[0] * np.geomspace(3, 0.1, m) for m in (rows, columns)]
+    return (sides[0] @ rng.normal(size=(n, rows, columns)) @ sides[1].T).reshape(n, -1) + 2
+
+
+def test_finds_the_exact_components_where_the_covariance_is_a_product(rng):
+    X = kronecker_sample(rng, 20_000, 4, 5)
+    ours = KroneckerPCA(6, n_samples=20_000, n_outputs=4).fit_transform(X)
+    exact = PCA(6).fit_transform(X)
+    assert ours.var(axis=0).sum() == pytest.approx(exact.var(axis=0).sum(), rel=1e-2)
+    strength = ours.var(axis=0)
+    assert (strength[:-1] > 0.9 * strength[1:]).all()
+
+
+def test_all_components_are_a_rotation(rng):
+    X = rng.normal(size=(50, 12))
+    turned = KroneckerPCA(n_outputs=3).fit_transform(X)
+    centred = X - X.mean(axis=0)
+    np.testing.assert_allclose(turned @ turned.T, centred @ centred.T, atol=1e-10)
+
+
+def test_reads_the_fold_of_fisher_vectors(ragged):
+    vectors = RNNFisherVector(hidden_size=4, projection_size=None, max_epochs=1, random_state=0).fit_transform(ragged)
+    assert KroneckerPCA(7).fit_transform(vectors).dtype == np.float32
+    assert KroneckerPCA(7).fit_transform(vectors).shape == (len(ragged), 7)
+
+
+@pytest.mark.parametrize("estimator", [KroneckerPCA(), FisherInformationScaler("kronecker")])
+def test_a_fold_must_be_known_and_fit(rng, estimator):
+    with pytest.raises(ValueError, match="pass n_outputs"):
+        estimator.fit(rng.normal(size=(5, 12)))
+    with pytest.raises(ValueError, match="cannot be folded into n_outputs=5"):
+        estimator.set_params(n_outputs=5).fit(rng.normal(size=(5, 12)))
+
+
+def test_kronecker_needs_a_positive_number_of_components(rng):
+    with pytest.raises(ValueError, match="n_components is 0"):
+        KroneckerPCA(0, n_outputs=3).fit(rng.normal(size=(5, 12)))

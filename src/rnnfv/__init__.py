@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnfv import metrics as metrics
+    from rnnfv.classification import LinearSVM as LinearSVM
     from rnnfv.decomposition import GramPCA as GramPCA
+    from rnnfv.decomposition import KroneckerPCA as KroneckerPCA
     from rnnfv.encoders.mean import MeanPooling as MeanPooling
     from rnnfv.encoders.mixture import MixtureFisherVector as MixtureFisherVector
     from rnnfv.encoders.recurrent import RNNFisherVector as RNNFisherVector
@@ -24,6 +26,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "FisherInformationScaler": "rnnfv.normalization",
     "GramPCA": "rnnfv.decomposition",
+    "KroneckerPCA": "rnnfv.decomposition",
+    "LinearSVM": "rnnfv.classification",
     "MeanPooling": "rnnfv.encoders.mean",
     "MixtureFisherVector": "rnnfv.encoders.mixture",
     "PowerNormalizer": "rnnfv.normalization",

@@ -14,8 +14,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
+_DTYPES = [np.float32, np.float64]
 _BLOCK_VALUES = 1 << 23  # values of one block: 32 MiB in float32
 
 
@@ -72,7 +74,7 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """
         if self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
-        X = validate_data(self, X, dtype=[np.float32, np.float64], ensure_min_samples=2)
+        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         n, d = X.shape
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         k = min(self.n_components, n - 1, d)
@@ -80,7 +82,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             variances, left = _top((b @ b.T for b in map(_double, self._column_blocks(X))), k)
             self.components_ = self._from_left(X, left)
         else:
-            variances, components = _top((b.T @ b for b in (_double(block) for _, block in self._row_blocks(X))), k)
+            variances, components = _top(
+                (b.T @ b for b in (_double(block) for _, block in _centred_rows(X, self.mean_))), k
+            )
             self.components_ = components.T.astype(X.dtype)
         # The signs do not depend on the solver: the largest weight of each component is positive.
         _, self.components_ = svd_flip(None, self.components_, u_based_decision=False)
@@ -90,22 +94,22 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates along the components: (n, d) -> (n, k)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
         reduced = np.empty((len(X), len(self.components_)), X.dtype)
-        for rows, block in self._row_blocks(X):
+        for rows, block in _centred_rows(X, self.mean_):
             np.matmul(block, self.components_.T, out=reduced[rows], casting="same_kind")
         return reduced
+
+    def pull_back(self, vector: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+        """Weights on a vector that give what the given weights do on its components, but for a constant.
+
+        The constant, what the mean vector adds, is the same for every vector. See `PowerNormalizer.pull_back`.
+        """
+        return weights @ self.components_.astype(np.float64)
 
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
-
-    def _row_blocks(self, X: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Blocks of centred rows, and which rows they are."""
-        size = max(1, _BLOCK_VALUES // X.shape[1])
-        for start in range(0, len(X), size):
-            rows = slice(start, start + size)
-            yield rows, X[rows] - self.mean_
 
     def _column_blocks(self, X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         size = max(1, _BLOCK_VALUES // len(X))
@@ -117,6 +121,107 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         components = np.concatenate([left.T.astype(X.dtype) @ block for block in self._column_blocks(X)], axis=1)
         norms = np.linalg.norm(components, axis=1, keepdims=True)
         return components / np.where(norms > 0, norms, 1)
+
+
+class KroneckerPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """PCA of unrolled matrices whose covariance is taken to be a Kronecker product: far cheaper than `GramPCA`.
+
+    A Fisher vector is a matrix FV, errors times hidden states. With the covariance a product of one for its rows and
+    one for its columns, the components are outer products of their eigenvectors, and the strongest are those
+    whose eigenvalues have the largest products. For 9,537 vectors of 100,500 numbers this takes seconds where the
+    exact one takes minutes; it needs more components for the same accuracy. Made for judging an epoch (SPEC S10).
+
+    Parameters
+    ----------
+    n_components : int, default=4000
+        Components to keep, at most d.
+    n_samples : int, default=1000
+        Vectors, evenly spaced, from which the two covariances are taken.
+    n_outputs : int, optional
+        Rows of FV. Vectors that come straight from `RNNFisherVector` carry it.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (d,)
+    row_directions_, column_directions_ : ndarray of shape (rows, a) and (columns, b)
+        Eigenvectors (columns), as many of either side as are used.
+    places_ : ndarray of shape (k,), int64
+        Component i is the outer product of row direction ``places_[i] // b`` and column direction ``places_[i] % b``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnfv import KroneckerPCA
+    >>> X = np.random.default_rng(0).normal(size=(30, 400))
+    >>> KroneckerPCA(n_components=5, n_outputs=20).fit_transform(X).shape
+    (30, 5)
+    """
+
+    def __init__(self, n_components: int = 4000, n_samples: int = 1000, n_outputs: int | None = None) -> None:
+        self.n_components = n_components
+        self.n_samples = n_samples
+        self.n_outputs = n_outputs
+
+    def fit(self, X: Any, y: Any = None) -> KroneckerPCA:
+        """Find the directions of rows and columns, and the strongest pairs.
+
+        Parameters
+        ----------
+        X : array-like or memory map of shape (n, d), n at least 2
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not usable, or it is not known how the vectors fold.
+        """
+        for name in ("n_components", "n_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        n_outputs = self.n_outputs or getattr(X, "n_outputs", None)  # the check drops it
+        X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        n_rows = checked_n_outputs(X, n_outputs)
+        self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        some = X[:: max(1, len(X) // self.n_samples)] - self.mean_
+        matrices = some.reshape(len(some), n_rows, -1)
+        row_values, row_vectors = _descending(np.tensordot(matrices, matrices, axes=([0, 2], [0, 2])))
+        values, vectors = _descending(np.tensordot(matrices, matrices, axes=([0, 1], [0, 1])))
+        strongest = np.argsort(-np.outer(row_values, values), axis=None, kind="stable")[: self.n_components]
+        i, j = np.divmod(strongest, len(values))
+        a, b = i.max() + 1, j.max() + 1
+        self.row_directions_ = np.ascontiguousarray(row_vectors[:, :a], X.dtype)
+        self.column_directions_ = np.ascontiguousarray(vectors[:, :b], X.dtype)
+        self.places_ = i * b + j
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Coordinates along the components: (n, d) -> (n, k)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_DTYPES, reset=False)
+        left, right = self.row_directions_, self.column_directions_
+        reduced = np.empty((len(X), len(self.places_)), X.dtype)
+        for rows, block in _centred_rows(X, self.mean_):
+            matrices = block.reshape(len(block), len(left), len(right))
+            reduced[rows] = np.matmul(left.T, matrices @ right).reshape(len(block), -1)[:, self.places_]
+        return reduced
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.places_)
+
+
+def _descending(side: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues, largest first and none below zero, and their vectors (columns)."""
+    values, vectors = np.linalg.eigh(_double(side))
+    return np.maximum(values[::-1], 0), vectors[:, ::-1]
+
+
+def _centred_rows(X: NDArray[Any], mean: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Blocks of centred rows, and which rows they are."""
+    size = max(1, _BLOCK_VALUES // X.shape[1])
+    for start in range(0, len(X), size):
+        rows = slice(start, start + size)
+        yield rows, X[rows] - mean
 
 
 def _double(block: NDArray[Any]) -> NDArray[np.float64]:

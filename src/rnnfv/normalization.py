@@ -40,6 +40,18 @@ def fold(vectors: NDArray[Any], n_outputs: int | None) -> NDArray[Any]:
     return folded
 
 
+def checked_n_outputs(X: NDArray[Any], n_outputs: int | None) -> int:
+    """The number of rows into which vectors (n, d) are folded; a ValueError where that is not known or not possible."""
+    if n_outputs is None:
+        raise ValueError(
+            "it must be known how many outputs the net has, to fold a vector into a matrix: "
+            "pass n_outputs, or vectors straight from RNNFisherVector.transform"
+        )
+    if n_outputs < 1 or X.shape[1] % n_outputs:
+        raise ValueError(f"vectors of {X.shape[1]} values cannot be folded into n_outputs={n_outputs} equal rows")
+    return n_outputs
+
+
 class PowerNormalizer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Power, then L2: sign(z) |z|^alpha, and each row to length one (SPEC S3).
 
@@ -193,7 +205,7 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
     def partial_fit(self, X: Any, y: Any = None) -> FisherInformationScaler:
         """Take more training vectors into account; as `fit` on all of them together."""
         self._check_parameters()
-        n_outputs = self.n_outputs or getattr(X, "n_outputs", None)
+        n_outputs = self.n_outputs or getattr(X, "n_outputs", None)  # the check drops it
         first = not hasattr(self, "n_samples_seen_")
         X = validate_data(self, X, dtype=_DTYPES, reset=first)
         share = 1.0 if first else len(X) / (self.n_samples_seen_ + len(X))
@@ -201,7 +213,7 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
             squares = sum(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) for rows in _row_blocks(X)) / len(X)
             self.information_ = _mixed(getattr(self, "information_", 0.0), squares, share)
         else:
-            self._update_factors(X, self._n_rows(X, n_outputs), share)
+            self._update_factors(X, checked_n_outputs(X, n_outputs), share)
         self.n_samples_seen_ = len(X) + (0 if first else self.n_samples_seen_)
         return self
 
@@ -210,16 +222,6 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
             raise ValueError(f"structure is {self.structure!r}: it must be 'diagonal' or 'kronecker'")
         if not self.ridge >= 0:
             raise ValueError(f"ridge is {self.ridge!r}: it must be at least 0")
-
-    def _n_rows(self, X: NDArray[Any], n_outputs: int | None) -> int:
-        if n_outputs is None:
-            raise ValueError(
-                "structure='kronecker' must know how many outputs the net has, to fold a vector into a matrix: "
-                "pass n_outputs, or vectors straight from RNNFisherVector.transform"
-            )
-        if n_outputs < 1 or X.shape[1] % n_outputs:
-            raise ValueError(f"vectors of {X.shape[1]} values cannot be folded into n_outputs={n_outputs} equal rows")
-        return n_outputs
 
     def _update_factors(self, X: NDArray[Any], n_outputs: int, share: float) -> None:
         error_side: Any = 0.0

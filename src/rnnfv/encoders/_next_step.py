@@ -15,8 +15,9 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_random_state
 
+from rnnfv.devices import pick_device
 from rnnfv.encoders import _gradients as gradients
-from rnnfv.encoders._base import SequenceEncoder, pick_device
+from rnnfv.encoders._base import SequenceEncoder
 from rnnfv.encoders._probe import default_probe, validation_split
 from rnnfv.encoders._progress import epoch_progress
 from rnnfv.networks import CELLS, NextStepNetwork

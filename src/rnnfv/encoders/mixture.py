@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from rnnfv.encoders._base import SequenceEncoder, pick_device
+from rnnfv.devices import pick_device
+from rnnfv.encoders._base import SequenceEncoder
 from rnnfv.encoders._em import TrainingVectors, fit_mixture, start_mixture
 from rnnfv.encoders._fisher import fisher_vectors
 from rnnfv.encoders._mixture import Mixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,16 @@ from rnnfv.encoders._base import SequenceEncoder
 from rnnfv.sequences import Sequences
 
 _BASES = ("raw", "standardize", "pca", "whiten")
+_BLOCK_VALUES = 1 << 23  # values looked at together: 64 MiB
 _RANK = 1e-6  # directions with less than this share of the strongest one's variance are noise
 
 
 class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Scale, differentiate and rotate the steps of sequences; sequences in, sequences out.
 
-    For narrow features, such as skeletons and sensors (`SPEC S7` covers wide ones), where this choice moves every
-    pooling by several points: choose it on validation data for each.
+    For narrow features, such as skeletons and sensors, this choice moves every pooling by several points: choose it on
+    validation data for each. Wide ones, such as those of a net for images, want ``basis="pca"``, 500 components and
+    ``unit_steps`` (SPEC S7). In memory is the result and one block of steps; rotation also needs the covariance.
 
     Parameters
     ----------
@@ -33,6 +36,9 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
         gives every component variance one.
     n_components : int or None
         Principal components kept by "pca" and "whiten"; None keeps all. Those of no variance never are.
+    unit_steps : bool
+        Scale every prepared step to one length (SPEC S7: L2), the root of its width, so that its values are around one,
+        as nets want them; no pooling notices the common factor once its vectors are normalised.
 
     Attributes
     ----------
@@ -51,12 +57,18 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
     """
 
     def __init__(
-        self, scale_sequences: bool = False, deltas: int = 0, basis: str = "whiten", n_components: int | None = None
+        self,
+        scale_sequences: bool = False,
+        deltas: int = 0,
+        basis: str = "whiten",
+        n_components: int | None = None,
+        unit_steps: bool = False,
     ) -> None:
         self.scale_sequences = scale_sequences
         self.deltas = deltas
         self.basis = basis
         self.n_components = n_components
+        self.unit_steps = unit_steps
 
     def fit(self, X: Any, y: Any = None) -> StepPreprocessor:
         """Learn the weights of the differences, the mean and the projection from all steps.
@@ -78,22 +90,32 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
         if self.n_components is not None and self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components!r}: it must be at least 1, or None")
         seqs = self._check_fit(X)
-        steps = self._scaled(seqs)
-        differences = self._differences(seqs, steps)
-        moved = differences.var(axis=0).sum() if self.deltas else 0.0
-        self.delta_weight_ = float(np.sqrt(steps.var(axis=0).sum() / moved)) if moved > 0 else 1.0
-        steps = self._joined(steps, differences)
-        self.mean_ = steps.mean(axis=0)
-        self.projection_ = self._projection(steps - self.mean_)
+        total = len(seqs.values)
+        self.delta_weight_ = 1.0
+        mean = sum(block.sum(axis=0) for _, block in self._joined(seqs)) / total
+        rotates = self.basis in ("pca", "whiten")
+        spread: Any = 0.0  # the covariance, or its diagonal
+        for _, block in self._joined(seqs):
+            centred = block - mean
+            spread = spread + (centred.T @ centred if rotates else np.einsum("ij,ij->j", centred, centred))
+        self._set_delta_weight(np.diag(spread) if rotates else spread)
+        weights = np.ones(len(mean))
+        weights[seqs.dim :] = self.delta_weight_
+        self.mean_ = mean * weights
+        self.projection_ = self._projection(spread / total * (np.outer(weights, weights) if rotates else weights**2))
         return self
 
-    def _projection(self, centred: NDArray[np.float64]) -> NDArray[np.float64]:
-        variances = centred.var(axis=0)
+    def _set_delta_weight(self, variances: NDArray[np.float64]) -> None:
+        still, moved = variances[: self.n_features_in_].sum(), variances[self.n_features_in_ :].sum()
+        self.delta_weight_ = float(np.sqrt(still / moved)) if moved > 0 else 1.0
+
+    def _projection(self, spread: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the covariance (for a rotation) or the variances of the joined steps."""
         if self.basis == "raw":
-            return np.eye(len(variances)) / _root(variances.mean())
+            return np.eye(len(spread)) / _root(spread.mean())
         if self.basis == "standardize":
-            return np.diag(1 / _root(variances))
-        values, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+            return np.diag(1 / _root(spread))
+        values, directions = np.linalg.eigh(spread)
         values, directions = values[::-1], directions[:, ::-1]
         kept = max(1, int((values > _RANK * values[0]).sum()))
         kept = min(kept, self.n_components or kept)
@@ -113,9 +135,29 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
             float32.
         """
         seqs = self._check_transform(X)
-        steps = self._scaled(seqs)
-        steps = self._joined(steps, self._differences(seqs, steps))
-        return Sequences(((steps - self.mean_) @ self.projection_).astype(np.float32), seqs.offsets)
+        prepared = np.empty((len(seqs.values), self._n_features_out), np.float32)
+        for rows, block in self._joined(seqs):
+            steps = (block - self.mean_) @ self.projection_
+            if self.unit_steps:
+                steps /= _root(np.square(steps).mean(axis=1))[:, None]
+            prepared[rows] = steps
+        return Sequences(prepared, seqs.offsets)
+
+    def _joined(self, seqs: Sequences) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Blocks of whole sequences: which rows they are, and the steps beside their weighted differences."""
+        first = 0
+        most = max(1, _BLOCK_VALUES // (2 * self.n_features_in_))
+        while first < len(seqs):
+            # As many sequences as fit, and at least one.
+            last = int(np.searchsorted(seqs.offsets, seqs.offsets[first] + most, side="right")) - 1
+            last = max(last, first + 1)
+            rows = slice(int(seqs.offsets[first]), int(seqs.offsets[last]))
+            part = seqs[first:last]
+            steps = self._scaled(part)
+            if self.deltas:
+                steps = np.concatenate([steps, self.delta_weight_ * self._differences(part, steps)], axis=1)
+            yield rows, steps
+            first = last
 
     def _scaled(self, seqs: Sequences) -> NDArray[np.float64]:
         steps = seqs.steps().astype(np.float64)
@@ -127,9 +169,6 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
     def _differences(self, seqs: Sequences, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         first = np.repeat(seqs.offsets[:-1], seqs.lengths)
         return steps - steps[np.maximum(np.arange(len(steps)) - self.deltas, first)]
-
-    def _joined(self, steps: NDArray[np.float64], differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([steps, self.delta_weight_ * differences], axis=1) if self.deltas else steps
 
     @property
     def _n_features_out(self) -> int:
