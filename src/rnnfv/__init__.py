@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rnnfv.encoders.steps import StepPreprocessor as StepPreprocessor
     from rnnfv.normalization import FisherInformationScaler as FisherInformationScaler
     from rnnfv.normalization import PowerNormalizer as PowerNormalizer
+    from rnnfv.recipes.trajectories import TrajectoryFisherVector as TrajectoryFisherVector
     from rnnfv.sequences import Sequences as Sequences
     from rnnfv.storage import load as load
     from rnnfv.storage import save as save
@@ -35,6 +36,7 @@ _HOMES = {
     "RNNHiddenState": "rnnfv.encoders.recurrent",
     "Sequences": "rnnfv.sequences",
     "StepPreprocessor": "rnnfv.encoders.steps",
+    "TrajectoryFisherVector": "rnnfv.recipes.trajectories",
     "load": "rnnfv.storage",
     "save": "rnnfv.storage",
 }

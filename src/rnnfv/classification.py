@@ -33,7 +33,8 @@ class LinearSVM(SaveMixin, LinearClassifierMixin, BaseEstimator):
     C : float, default=1.0
         Weight of the losses (paper, section 5.3: 1).
     tol : float, default=1e-5
-        A class is solved when its gradient is this share of what it was at zero weights.
+        A class is solved when the length of its gradient is this share of 2 C times the data's Frobenius norm, its
+        usual length at zero weights.
     max_iter : int, default=100
         Newton steps.
 
@@ -95,12 +96,11 @@ class LinearSVM(SaveMixin, LinearClassifierMixin, BaseEstimator):
     def _solve(self, X: NDArray[Any], signs: NDArray[Any]) -> tuple[NDArray[Any], int]:
         """Weights (d + 1, classes) and the number of steps."""
         weights, scores = np.zeros((X.shape[1], signs.shape[1]), X.dtype), np.zeros_like(signs)
-        goal = None
+        goal = self.tol * 2 * self.C * np.sqrt(_dot(X, X).sum(dtype=np.float64))
         for step in range(self.max_iter):
             slack = np.maximum(1 - signs * scores, 0)
             gradient = weights - 2 * self.C * (X.T @ (signs * slack))
             sizes = np.sqrt(_dot(gradient, gradient))
-            goal = self.tol * sizes if goal is None else goal
             unsolved = sizes > goal
             if not unsolved.any():
                 return weights, step
@@ -141,15 +141,21 @@ class LinearSVM(SaveMixin, LinearClassifierMixin, BaseEstimator):
         change: NDArray[Any],
         slope: NDArray[Any],
     ) -> NDArray[Any]:
-        """How far each class goes: 1, halved until its objective falls enough; 0 where it never does."""
+        """How far each class goes: 1, halved until it is not far beyond the lowest point; 0 where that never is."""
+        across, along = _dot(weights, direction), _dot(direction, direction)
 
-        def objective(lengths: Any) -> NDArray[Any]:
-            moved, slack = weights + lengths * direction, np.maximum(1 - signs * (scores + lengths * change), 0)
-            return _dot(moved, moved) / 2 + self.C * _dot(slack, slack)
+        def look(lengths: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+            """Objectives, but for a constant, and their slopes along the direction."""
+            slack = np.maximum(1 - signs * (scores + lengths * change), 0)
+            objectives = lengths * across + lengths**2 * along / 2 + self.C * _dot(slack, slack)
+            return objectives, across + lengths * along - 2 * self.C * _dot(slack, signs * change)
 
-        lengths, before = np.ones(weights.shape[1], weights.dtype), objective(0)
+        lengths, (before, _) = np.ones(weights.shape[1], weights.dtype), look(0)
+        # Near the end objectives differ by less than their precision, and the slopes decide.
+        allowed = before + 8 * np.finfo(before.dtype).eps * np.abs(before)
         for _ in range(_HALVINGS):
-            too_far = objective(lengths) > before + 1e-4 * lengths * slope
+            objectives, slopes = look(lengths)
+            too_far = (objectives > allowed) | (slopes > -slope / 2)
             if not too_far.any():
                 return lengths
             lengths = np.where(too_far, lengths / 2, lengths)

@@ -247,7 +247,7 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
         if self.structure == "diagonal":
             return X * self._diagonal().astype(X.dtype)
         error_whitener, hidden_whitener = (w.astype(X.dtype) for w in (self.error_whitener_, self.hidden_whitener_))
-        scaled = np.empty(X.shape, X.dtype)
+        scaled = fold(np.empty(X.shape, X.dtype), len(error_whitener))
         start = 0
         for rows in _row_blocks(X):
             matrices = rows.reshape(len(rows), len(error_whitener), -1)

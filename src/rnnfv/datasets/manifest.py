@@ -1,13 +1,16 @@
-"""Manifests: a CSV that gives every item its label, its group and its part in each split."""
+"""Manifests: every item's label, group and part in each split, from a CSV or from a data set's own lists."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnnfv.storage import atomic_file
 
 _PARTS = ("train", "test", "")
 
@@ -22,16 +25,19 @@ class Manifest:
         A row without a group is a group of its own: its group is its id.
     splits : dict of ndarray of shape (n,), str
         For each split "train", "test" or "" (not used).
+    paths : ndarray of shape (n,), str, or None
+        Each item's video, relative to the folder of videos; None where the manifest does not say.
     """
 
     ids: NDArray[np.str_]
     labels: NDArray[np.str_]
     groups: NDArray[np.str_]
     splits: dict[str, NDArray[np.str_]]
+    paths: NDArray[np.str_] | None = None
 
 
 def read_manifest(path: Path | str) -> Manifest:
-    """Read a manifest with the columns ``id``, ``label``, ``group`` (optional) and ``split1``, ``split2``, ...
+    """Read a manifest: ``id``, ``label``, ``group`` (optional), ``split1``, ``split2``, ..., ``path`` (optional).
 
     Raises
     ------
@@ -60,4 +66,137 @@ def read_manifest(path: Path | str) -> Manifest:
         np.array([row["label"] for row in rows], dtype=np.str_),
         np.array([row.get("group") or row["id"] for row in rows], dtype=np.str_),
         {name: np.array([row[name] for row in rows], dtype=np.str_) for name in splits},
+        np.array([row["path"] or "" for row in rows], dtype=np.str_) if "path" in columns else None,
     )
+
+
+def write_manifest(path: Path | str, manifest: Manifest) -> None:
+    """Write a manifest as a CSV that `read_manifest` reads. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path or str
+        A file that is there is replaced.
+    manifest : Manifest
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from rnnfv.datasets.manifest import Manifest, overlapping_groups, read_manifest, write_manifest
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "manifest.csv"
+    >>> ids, labels, groups = np.array(["a", "b"]), np.array(["run", "walk"]), np.array(["film", "film"])
+    >>> write_manifest(file, Manifest(ids, labels, groups, {"split1": np.array(["train", "test"])}))
+    >>> print(file.read_text(), end="")
+    id,label,group,split1
+    a,run,film,train
+    b,walk,film,test
+    >>> overlapping_groups(read_manifest(file), "split1")
+    ['film']
+    """
+    columns = {"id": manifest.ids, "label": manifest.labels, "group": manifest.groups, **manifest.splits}
+    if manifest.paths is not None:
+        columns["path"] = manifest.paths
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+def overlapping_groups(manifest: Manifest, split: str) -> list[str]:
+    """The groups, such as films, that have items on both sides of a split, in alphabetical order.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    split : str
+        Such as "split1".
+    """
+    parts = manifest.splits[split]
+    train, test = (set(manifest.groups[parts == part].tolist()) for part in ("train", "test"))
+    return sorted(train & test)
+
+
+# -- a data set's own lists ------------------------------------------------------------------------
+
+
+class ClipLists:
+    """Gathers the clips of a data set of videos from its official lists, split after split.
+
+    A clip is known by its path whatever its upper and lower case: lists and disks do not always agree on it.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, str]] = {}
+        self._splits: dict[str, dict[str, str]] = {}
+
+    def add(self, where: str, path: str, label: str, group: str, split: str, part: str) -> None:
+        """Take one line of a list.
+
+        Parameters
+        ----------
+        where : str
+            File and line, for the message.
+        path : str
+            Relative, with its suffix: without it, it is the clip's id. The first spelling seen is kept.
+        label, group, split : str
+        part : {"train", "test", ""}
+
+        Raises
+        ------
+        ValueError
+            If the clip has a part in this split already.
+        """
+        key = path.lower()
+        parts = self._splits.setdefault(split, {})
+        if key in parts:
+            raise ValueError(f"{where}: {path} comes a second time in {split}")
+        parts[key] = part
+        self._rows.setdefault(key, {"path": path, "label": label, "group": group})
+
+    def manifest(self, videos: Path | str | None) -> Manifest:
+        """All clips as a manifest, in alphabetical order whatever the case.
+
+        Parameters
+        ----------
+        videos : Path, str or None
+            The folder of the classes' folders: paths are then spelt as they are there.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a clip is not among the videos; the first one is named, and how many there are.
+        """
+        keys = sorted(self._rows)
+        paths, labels, groups = ([self._rows[key][name] for key in keys] for name in ("path", "label", "group"))
+        return Manifest(
+            np.array([path.rpartition(".")[0] for path in paths], dtype=np.str_),
+            np.array(labels, dtype=np.str_),
+            np.array(groups, dtype=np.str_),
+            {name: np.array([parts.get(key, "") for key in keys], np.str_) for name, parts in self._splits.items()},
+            np.array(paths if videos is None else _found(Path(videos), paths), dtype=np.str_),
+        )
+
+
+def list_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """File and line number, for messages, and the words of each line that has any."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give the folder of the data set's official split lists")
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if words := line.split():
+                yield f"{path}, line {number}", words
+
+
+def _found(videos: Path, paths: list[str]) -> list[str]:
+    """The paths as they are spelt in the folder."""
+    there = {path.relative_to(videos).as_posix() for path in videos.glob("*/*")}
+    by_lower = {path.lower(): path for path in there}
+    found = [path if path in there else by_lower.get(path.lower()) for path in paths]
+    missing = [path for path, real in zip(paths, found, strict=True) if real is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{videos}: {len(missing)} of {len(paths)} videos are missing, the first is {missing[0]}: "
+            "give the folder that holds one folder for each class"
+        )
+    return [path for path in found if path is not None]

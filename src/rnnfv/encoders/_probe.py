@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
 
+from rnnfv.classification import LinearSVM
 from rnnfv.normalization import PowerNormalizer
 
 
 def default_probe() -> Any:
     """Power and L2 normalisation, and the paper's one-vs-all linear SVM with C = 1."""
-    return make_pipeline(PowerNormalizer(), LinearSVC(C=1.0, max_iter=10_000))
+    return make_pipeline(PowerNormalizer(), LinearSVM())
 
 
 def validation_split(

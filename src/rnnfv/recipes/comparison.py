@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.svm import LinearSVC
 
+from rnnfv.classification import LinearSVM
+from rnnfv.decomposition import GramPCA, KroneckerPCA
 from rnnfv.encoders.mean import MeanPooling
 from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector, RNNHiddenState
@@ -31,7 +32,7 @@ class Candidate:
     Attributes
     ----------
     pipeline : Pipeline
-        Steps "prepare", "encoder", perhaps "scaler", "normalizer", "classifier".
+        Steps "prepare", "encoder", perhaps "scaler" and "reduce", "normalizer", "classifier".
     grid : dict
         Values to try, by parameter, in scikit-learn's notation.
     """
@@ -44,15 +45,11 @@ class Candidate:
         return hasattr(self.pipeline["encoder"], "early_stopping")
 
 
-def classifier() -> Any:
-    """The paper's classifier: linear SVM, one-vs-all, C = 1."""
-    return LinearSVC(C=1.0, max_iter=10_000)
-
-
 def candidate(
     pooling: str | BaseEstimator,
     preparations: dict[str, list[Any]],
     components: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    n_reduced: int | None = None,
     **net: Any,
 ) -> Candidate:
     """The pipeline of a pooling and its grid.
@@ -62,14 +59,16 @@ def candidate(
     pooling : str or estimator
         One of ``POOLINGS``, or another encoder of sequences.
     preparations : dict
-        Values of `StepPreprocessor`'s parameters to choose from.
+        Values of `StepPreprocessor`'s parameters to choose from. Empty: the sequences come prepared.
     components : sequence of int
         Sizes of a mixture to choose from (paper, section 7.1).
+    n_reduced : int, optional
+        Reduce the RNN-FV to so many numbers by PCA (SPEC S10: 1000); epochs are judged after a cheaper `KroneckerPCA`.
     **net
         Parameters of `RNNFisherVector`, for the poolings that train a net.
     """
     grid = {f"prepare__{name}": values for name, values in preparations.items()}
-    scalers: list[tuple[str, Any]] = []
+    between: list[tuple[str, Any]] = []
     match pooling:
         case "mean":
             encoder: Any = MeanPooling()
@@ -79,18 +78,20 @@ def candidate(
         case "hidden":
             encoder = RNNHiddenState(**net)
             grid["encoder__pooling"] = ["mean", "last"]
-        case "rnn-fv":
-            encoder = RNNFisherVector(**net)
-        case "rnn-fv-kron":
-            scalers = [("scaler", FisherInformationScaler("kronecker"))]
-            probe = make_pipeline(FisherInformationScaler("kronecker"), PowerNormalizer(), classifier())
-            encoder = RNNFisherVector(**net, probe=probe)
+        case "rnn-fv" | "rnn-fv-kron":
+            between = [("scaler", FisherInformationScaler("kronecker"))] if pooling == "rnn-fv-kron" else []
+            probe = [clone(step) for _, step in between]
+            if n_reduced is not None:
+                between.append(("reduce", GramPCA(n_reduced)))
+                probe.append(KroneckerPCA())
+            encoder = RNNFisherVector(**net, probe=make_pipeline(*probe, PowerNormalizer(), LinearSVM()))
         case str():
             raise ValueError(f"there is no pooling {pooling!r}: choose among {', '.join(POOLINGS)}")
         case _:
             encoder = pooling
-    steps = [("prepare", StepPreprocessor(n_components=40)), ("encoder", encoder), *scalers]
-    return Candidate(Pipeline([*steps, ("normalizer", PowerNormalizer()), ("classifier", classifier())]), grid)
+    prepare = StepPreprocessor(n_components=40) if preparations else "passthrough"
+    steps = [("prepare", prepare), ("encoder", encoder), *between]
+    return Candidate(Pipeline([*steps, ("normalizer", PowerNormalizer()), ("classifier", LinearSVM())]), grid)
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ class Choice:
 def choose(
     chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int = 3, n_jobs: int | None = None
 ) -> Choice:
-    """Choose a candidate's parameters by cross-validation within training data, no group on two sides.
+    """Choose a candidate's parameters within training data, no group on two sides.
+
+    Where there is nothing to choose, nothing is fitted, and the validation accuracy is NaN.
 
     Parameters
     ----------
@@ -113,10 +116,15 @@ def choose(
         Training sequences, and no others.
     y, groups : ndarray of shape (n,)
     folds : int
+        Of the cross-validation; 1 is a single validation part, a fifth of the sequences.
     n_jobs : int, optional
         Processes.
     """
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    if all(len(values) == 1 for values in chosen_from.grid.values()):
+        return Choice({name: values[0] for name, values in chosen_from.grid.items()}, float("nan"))
+    splitter: Any = StratifiedGroupKFold(max(folds, 5 if folds == 1 else 2), shuffle=True, random_state=0)
+    if folds == 1:
+        splitter = [next(splitter.split(np.zeros(len(y)), y, groups))]
     pipeline = clone(chosen_from.pipeline)
     if "encoder__random_state" in pipeline.get_params():
         pipeline.set_params(encoder__random_state=0)

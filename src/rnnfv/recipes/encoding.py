@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from rnnfv.encoders.steps import StepPreprocessor
+from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.sequences import Sequences
 from rnnfv.storage import (
     atomic_file,
@@ -110,13 +109,18 @@ def encode_features(
     estimator = _load_transformer(Path(model))
     job.open_parts()
     waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
-    with _progress_bar(progress) as bar:
+    with progress_bar(progress, _Rate()) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
         task = bar.add_task("encoding", total=total)
         for i in waiting:
             _encode_shard(estimator, job.shards[i], job.part(i), lambda n: bar.advance(task, n))
     job.join()
     return job.summary(was_finished=False)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 # -- one shard -------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[in
     try:
         read = read_features(shard, getattr(estimator, "n_features_in_", None))
     except (OSError, ValueError) as error:
-        _write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
+        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
         return
     advance(len(read.failures))
     ids, failures = read.ids, list(read.failures)
@@ -148,7 +152,7 @@ def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[in
         ids = [ids[i] for i in np.flatnonzero(finite)]
         with atomic_file(part.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
             np.save(file, vectors if finite.all() else vectors[finite])
-    _write_json(part, {"ids": ids, "failures": failures})
+    write_json(part, {"ids": ids, "failures": failures})
 
 
 def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
@@ -186,7 +190,7 @@ class _Job:
         """Whether the output is there already. One of another job is refused."""
         if not self.out.exists():
             return False
-        if not self.table.exists() or _read_json(self.record) != self.description:
+        if not self.table.exists() or read_json(self.record) != self.description:
             raise ValueError(
                 f"{self.out} exists and is not of this model and these features: delete it or give another output"
             )
@@ -201,13 +205,13 @@ class _Job:
                     raise ValueError(f"{self.table} exists and would be overwritten: move it or give another output")
         record = self.parts / "job.json"
         if record.exists() or any(self.parts.glob("part-*")):
-            if _read_json(record) != self.description:
+            if read_json(record) != self.description:
                 raise ValueError(
                     f"{self.parts} holds parts of another model or of other features: "
                     "delete that folder or give another output"
                 )
         else:
-            _write_json(record, self.description)
+            write_json(record, self.description)
 
     def join(self) -> None:
         """Join the parts. The output appears last, so that its presence says that all is done."""
@@ -216,7 +220,7 @@ class _Job:
         if not paths:
             shutil.rmtree(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
-        _write_json(self.record, self.description)
+        write_json(self.record, self.description)
         joined = self.parts / "joined.npy"
         with atomic_file(joined) as temporary:
             _concatenate(paths, temporary)
@@ -230,7 +234,7 @@ class _Job:
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
 
     def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
-        note = _read_json(self.part(i))
+        note = read_json(self.part(i))
         return note["ids"], note["failures"]
 
     def _write_table(self) -> str | None:
@@ -271,29 +275,3 @@ def _fingerprint(shard: Path) -> list[Any]:
         file.seek(max(0, size - _EDGE))
         digest.update(file.read(_EDGE))
     return [shard.name, size, digest.hexdigest()]
-
-
-def _read_json(path: Path) -> Any:
-    """The content of a JSON file; None where there is none, or something else."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-def _progress_bar(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown)

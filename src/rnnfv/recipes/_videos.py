@@ -1,0 +1,74 @@
+"""Which videos a job works on: those of a folder, or those that a manifest names."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnfv.video.files import find_videos, image_files, item_id, item_ids
+
+__all__ = ["Video", "list_videos"]
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its id, where it is, and how the user names the place."""
+
+    id: str
+    path: Path
+    name: str
+
+    def size(self) -> int | None:
+        """Bytes of the file, or of the images in the folder; None where there is nothing."""
+        if self.path.is_dir():
+            return sum(image.stat().st_size for image in image_files(self.path))
+        return self.path.stat().st_size if self.path.exists() else None
+
+
+def list_videos(source: Path, manifest: Path | None) -> list[Video]:
+    """The videos to work on, sorted by id.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the source, or the manifest, does not exist.
+    ValueError
+        If there is none, an id is empty or occurs twice, a column is missing or a name is not valid UTF-8.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist: give a folder of videos, or one video")
+    if manifest is not None:
+        videos = _read_manifest(manifest, source)
+    elif source.is_dir():
+        paths = find_videos(source)
+        ids = item_ids(source, paths)
+        videos = [Video(ids[i], path, path.relative_to(source).as_posix()) for i, path in enumerate(paths)]
+    else:
+        videos = [Video(item_id(source.parent, source), source, source.name)]
+    if not videos:
+        raise ValueError(f"{manifest or source} has no videos: give a folder of videos, or one video")
+    for video in videos:
+        if any("\ud800" <= letter <= "\udfff" for letter in video.name):
+            raise ValueError(f"the name {video.name!a} is not valid UTF-8: rename it")
+    return sorted(videos, key=lambda video: video.id)
+
+
+def _read_manifest(manifest: Path, source: Path) -> list[Video]:
+    videos: dict[str, Video] = {}
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        for column in ("id", "path"):
+            if column not in (reader.fieldnames or ()):
+                raise ValueError(f"{manifest}: the column {column!r} is missing; it takes id and path to name videos")
+        for row in reader:
+            name, path = row["id"], row["path"]
+            if not name or not path:
+                raise ValueError(f"{manifest}, line {reader.line_num}: the id or the path is empty")
+            if name in videos:
+                raise ValueError(f"{manifest}, line {reader.line_num}: the id {name!r} comes a second time")
+            beside = manifest.parent / path
+            videos[name] = Video(
+                name, beside if beside.exists() and not (source / path).exists() else source / path, path
+            )
+    return list(videos.values())

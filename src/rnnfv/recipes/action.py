@@ -1,0 +1,325 @@
+"""Action recognition as the paper measures it: every pooling on the same features, split by split (SPEC S7-S13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from rnnfv.datasets.labelled import LabelledSequences
+from rnnfv.datasets.manifest import overlapping_groups
+from rnnfv.encoders.steps import StepPreprocessor
+from rnnfv.metrics import mean_accuracy
+from rnnfv.recipes.comparison import POOLINGS, Candidate, Choice, Result, candidate, choose, evaluate
+
+WIDE = 500  # values a step from which on features are those of a net for images, and treated as the paper does
+NARROW_PREPARATIONS: dict[str, list[Any]] = {
+    "scale_sequences": [False, True],
+    "basis": ["standardize", "pca", "whiten"],
+}
+NARROW_DELTAS = (1, 3)
+NARROW_EPOCHS = (1, 4, 8)
+_LARGE = 2000  # training sequences from which on one validation part is enough
+
+Part = Any  # (Sequences, labels, groups)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How poolings are fitted. None stands for what the width of the features asks for.
+
+    *Wide* features, 500 values a step or more: PCA to 500 and L2 on the training frames, a net of 200 + 200 units whose
+    epoch the probe chooses on a validation part without common groups, PCA to 1000 behind it (SPEC S7, S10). *Narrow*
+    ones, such as skeletons and sensors: scaling, rotation, differences and the number of epochs are chosen for each
+    pooling by cross-validation within the training part, no group on both sides; a net of 100 + 100 units.
+
+    Parameters
+    ----------
+    poolings : tuple of str
+        Of `rnnfv.recipes.comparison.POOLINGS`.
+    seeds : int
+        Fits of each pooling, with the seeds 0, 1, ...
+    deltas : tuple of int, optional
+        Lags of the differences to choose from, 0 for none. Default: 1 and 3 for narrow features, none for wide ones.
+    components : tuple of int
+        Sizes of the mixtures to choose from (paper, section 7.1).
+    hidden_size, projection_size : int, optional
+    max_epochs : int, optional
+        Default: 8; for narrow features 1, 4 and 8 to choose from.
+    dropout, weight_decay, learning_rate : float
+    n_reduced : int
+        Numbers to which PCA reduces the RNN-FV of wide features.
+    device : str
+        Where nets and mixtures are trained.
+    jobs : int, optional
+        Processes for choosing parameters.
+    """
+
+    poolings: tuple[str, ...] = POOLINGS
+    seeds: int = 1
+    deltas: tuple[int, ...] | None = None
+    components: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    hidden_size: int | None = None
+    projection_size: int | None = None
+    max_epochs: int | None = None
+    dropout: float = 0.5
+    weight_decay: float = 1e-4
+    learning_rate: float = 1e-3
+    n_reduced: int = 1000
+    device: str = "auto"
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.poolings if name not in POOLINGS]
+        if unknown:
+            raise ValueError(f"there is no pooling {unknown[0]!r}: choose among {', '.join(POOLINGS)}")
+        if self.seeds < 1:
+            raise ValueError(f"seeds is {self.seeds}: it must be at least 1")
+
+
+@dataclass
+class Row:
+    """One pooling's figures.
+
+    Attributes
+    ----------
+    accuracies, reversed_accuracies, changed : dict of list of float
+        By split, one value a seed, in percent: accuracy on the test part; on the test part played backwards; and the
+        share of predictions that playing backwards changes. The last two are empty where they were not asked for.
+    chosen : dict of dict
+        By split: the parameters, and the accuracy that they had in validation.
+    dim : int
+        Numbers of a vector.
+    """
+
+    accuracies: dict[str, list[float]] = field(default_factory=dict)
+    reversed_accuracies: dict[str, list[float]] = field(default_factory=dict)
+    changed: dict[str, list[float]] = field(default_factory=dict)
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dim: int = 0
+
+    @property
+    def mean(self) -> float:
+        return mean_accuracy(list(self.accuracies.values()))[0]
+
+    @property
+    def std(self) -> float:
+        return mean_accuracy(list(self.accuracies.values()))[1]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One fitted pooling, as `evaluate_actions` hands it on.
+
+    Attributes
+    ----------
+    pooling, split : str
+    seed : int
+    pipeline : Pipeline
+        The whole chain, from features to classes.
+    result : Result
+    train, test : tuple of (Sequences, labels, groups)
+        As they were before preparation.
+    """
+
+    pooling: str
+    split: str
+    seed: int
+    pipeline: Pipeline
+    result: Result
+    train: Part
+    test: Part
+
+
+def evaluate_actions(
+    data: LabelledSequences,
+    settings: Settings,
+    *,
+    transfer: Pipeline | None = None,
+    allow_overlap: bool = False,
+    reverse_test: bool = False,
+    report: Callable[[str], None] = lambda text: None,
+    keep: Callable[[Fitted], None] = lambda fitted: None,
+) -> dict[str, Row]:
+    """Fit every pooling on each split's training part, and test it on the test part.
+
+    Nothing is chosen or fitted on test data.
+
+    Parameters
+    ----------
+    data : LabelledSequences
+    settings : Settings
+    transfer : Pipeline, optional
+        A fitted recogniser of another data set, whose preparation and net are taken as they are; only what stands
+        behind the net is fitted (SPEC S12).
+    allow_overlap : bool
+        Go on where a group is in both parts of a split.
+    reverse_test : bool
+        Also test on the test part played backwards.
+    report : callable
+        Is told what is being done.
+    keep : callable
+        Is handed every fitted pooling.
+
+    Returns
+    -------
+    dict of Row
+        By pooling, in the order of the settings.
+
+    Raises
+    ------
+    ValueError
+        If a split's parts share a group, or a part is empty.
+    """
+    for split in data.manifest.splits:
+        _check_split(data, split, allow_overlap)
+    rows = {name: Row() for name in settings.poolings}
+    for split in data.manifest.splits:
+        train, test = data.part(split, "train"), data.part(split, "test")
+        report(f"{split}: preparing")
+        chain = Chain(settings, train, transfer)
+        prepared, prepared_test = chain.prepare(train), chain.prepare(test)
+        for name, row in rows.items():
+            report(f"{split}: {name}")
+            choice = chain.choose(name, prepared)
+            row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
+            for seed in range(settings.seeds):
+                report(f"{split}: {name}, seed {seed}")
+                result = evaluate(chain.candidate(name), choice, prepared, prepared_test, seed)
+                row.accuracies.setdefault(split, []).append(result.accuracy)
+                row.dim = result.dim
+                pipeline = chain.whole(result.pipeline)
+                if reverse_test:
+                    backwards = pipeline.predict(test[0].reversed())
+                    row.reversed_accuracies.setdefault(split, []).append(100 * float(np.mean(backwards == test[1])))
+                    changed = 100 * float(np.mean(backwards != result.predictions))
+                    row.changed.setdefault(split, []).append(changed)
+                keep(Fitted(name, split, seed, pipeline, result, train, test))
+    return rows
+
+
+def fit_action(train: Part, settings: Settings, seed: int = 0) -> Pipeline:
+    """Fit one pooling, the first of the settings, on all the given sequences.
+
+    Parameters
+    ----------
+    train : tuple of (Sequences, labels, groups)
+    settings : Settings
+    seed : int
+
+    Returns
+    -------
+    Pipeline
+        From sequences of features to classes.
+    """
+    chain, name = Chain(settings, train), settings.poolings[0]
+    prepared = chain.prepare(train)
+    choice = chain.choose(name, prepared)
+    return chain.whole(evaluate(chain.candidate(name), choice, prepared, prepared, seed).pipeline)
+
+
+class Chain:
+    """The way from features to classes on one split: which part of it is fitted when.
+
+    Parameters
+    ----------
+    settings : Settings
+    train : tuple of (Sequences, labels, groups)
+        The preparation of wide features is fitted on it.
+    transfer : Pipeline, optional
+        See `evaluate_actions`.
+    """
+
+    def __init__(self, settings: Settings, train: Part, transfer: Pipeline | None = None) -> None:
+        self.settings = settings
+        self.is_wide = (train[0].dim or 0) >= WIDE
+        self._encoder = None if transfer is None else FrozenEstimator(transfer["encoder"])
+        self._preparation: StepPreprocessor | None = None
+        if transfer is not None:
+            self._preparation = transfer["prepare"]
+        elif self.is_wide:
+            self._preparation = self._wide_preparation().fit(train[0])
+
+    def _wide_preparation(self) -> StepPreprocessor:
+        deltas = self.settings.deltas or (0,)
+        if len(deltas) > 1:
+            raise ValueError("features as wide as these take one value of deltas: it is not chosen on validation data")
+        return StepPreprocessor(deltas=deltas[0], basis="pca", n_components=WIDE, unit_steps=True)
+
+    def prepare(self, part: Part) -> Part:
+        """The part as `candidate` wants it: narrow features as they are, since every pooling prepares them itself."""
+        return part if self._preparation is None else (self._preparation.transform(part[0]), *part[1:])
+
+    def candidate(self, pooling: str) -> Candidate:
+        """The pooling behind `prepare`, and what may be chosen for it."""
+        settings, prepares = self.settings, self._preparation is None
+        deltas = list(settings.deltas or NARROW_DELTAS)
+        units = 200 if self.is_wide else 100
+        made = candidate(
+            pooling,
+            {**NARROW_PREPARATIONS, "deltas": deltas} if prepares else {},
+            settings.components,
+            settings.n_reduced if self.is_wide else None,
+            hidden_size=settings.hidden_size or units,
+            projection_size=settings.projection_size or units,
+            max_epochs=settings.max_epochs or max(NARROW_EPOCHS),
+            early_stopping="probe" if self.is_wide else None,
+            dropout=settings.dropout,
+            weight_decay=settings.weight_decay,
+            learning_rate=settings.learning_rate,
+            device=settings.device,
+        )
+        if made.is_trained_net and self._encoder is not None:
+            made.pipeline.set_params(encoder=self._encoder)
+            made.grid.clear()
+        elif made.is_trained_net and prepares and settings.max_epochs is None:
+            made.grid["encoder__max_epochs"] = list(NARROW_EPOCHS)
+        return made
+
+    def choose(self, pooling: str, train: Part) -> Choice:
+        """Choose the pooling's parameters within the training part."""
+        folds = 1 if len(train[1]) >= _LARGE else 3
+        seqs, labels, groups = train
+        return choose(self.candidate(pooling), seqs, labels, groups, folds, self.settings.jobs)
+
+    def whole(self, pipeline: Pipeline) -> Pipeline:
+        """The fitted pipeline with the preparation in front of it, and no frozen step."""
+        steps = {name: step.estimator if isinstance(step, FrozenEstimator) else step for name, step in pipeline.steps}
+        if self._preparation is not None:
+            steps["prepare"] = self._preparation
+        return Pipeline(list(steps.items()))
+
+
+def as_json(rows: dict[str, Row], protocol: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Figures, configuration and seeds, ready to be written as JSON (accuracies in percent)."""
+    return {
+        "protocol": {**protocol, "settings": asdict(settings)},
+        "poolings": {
+            name: {
+                **row.accuracies,
+                "mean": row.mean,
+                "std": row.std,
+                "dim": row.dim,
+                "chosen": row.chosen,
+                **({"reversed": row.reversed_accuracies, "changed": row.changed} if row.changed else {}),
+            }
+            for name, row in rows.items()
+        },
+    }
+
+
+def _check_split(data: LabelledSequences, split: str, allow_overlap: bool) -> None:
+    parts = data.manifest.splits[split]
+    for which in ("train", "test"):
+        if not (parts == which).any():
+            raise ValueError(f"{split} has no {which} items")
+    shared = overlapping_groups(data.manifest, split)
+    if shared and not allow_overlap:
+        raise ValueError(
+            f"{split} has {len(shared)} groups in both its training and its test part (such as {shared[0]!r}): "
+            "what is learnt of them would count as accuracy. If that is the data set's protocol, allow overlap"
+        )

@@ -1,0 +1,1 @@
+"""Videos to sequences: frames, clips, backbones, trajectories."""
