@@ -44,7 +44,7 @@ def test_sequences_come_in_the_manifest_s_order(written, ragged):
 def test_an_item_without_features_is_named(written):
     with (written / "manifest.csv").open("a") as file:
         file.write("v99,a,,train,\n")
-    with pytest.raises(ValueError, match="no features for 'v99'"):
+    with pytest.raises(ValueError, match="no features for 1 of 13 items of the manifest, the first 'v99'"):
         load_labelled(written / "features", written / "manifest.csv")
 
 

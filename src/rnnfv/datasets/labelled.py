@@ -40,28 +40,36 @@ class LabelledSequences:
         return self.sequences[rows], self.manifest.labels[rows], self.manifest.groups[rows]
 
 
-def load_labelled(features: Path | str, manifest: Path | str) -> LabelledSequences:
+def load_labelled(
+    features: Path | str, manifest: Path | str | Manifest, *, skip_missing: bool = False
+) -> LabelledSequences:
     """Read feature shards and the manifest that goes with them.
 
     Parameters
     ----------
     features : Path or str
         A folder of Parquet shards, or one shard.
-    manifest : Path or str
-        A CSV; sequences come in its order, those it does not name are left out.
+    manifest : Path, str or Manifest
+        A CSV, or what was read from one; sequences come in its order, those it does not name are left out.
+    skip_missing : bool
+        Leave out items of the manifest that have no usable features, such as videos that could not be read.
 
     Raises
     ------
     ValueError
-        If an item of the manifest has no usable features; the message names it and the reason.
+        If an item of the manifest has no usable features (the message names it and the reason), or none has.
     """
     shard = read_all_features(features)
-    listed = read_manifest(manifest)
+    listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
     row_of = {name: row for row, name in enumerate(shard.ids)}
-    reasons = dict(shard.failures)
-    for name in listed.ids.tolist():
-        if name not in row_of:
+    has_features = np.array([name in row_of for name in listed.ids.tolist()], dtype=bool)
+    if not has_features.all():
+        first = str(listed.ids[np.argmin(has_features)])
+        reason = dict(shard.failures).get(first, "it is not there")
+        if not (skip_missing and has_features.any()):
             raise ValueError(
-                f"{features}: no features for {name!r} of {manifest}: {reasons.get(name, 'it is not there')}"
+                f"{features}: no features for {(~has_features).sum()} of {len(listed.ids)} items of the manifest, "
+                f"the first {first!r}: {reason}"
             )
+        listed = listed.part(has_features)
     return LabelledSequences(shard.sequences[[row_of[name] for name in listed.ids.tolist()]], listed)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,16 @@ class Manifest:
     groups: NDArray[np.str_]
     splits: dict[str, NDArray[np.str_]]
     paths: NDArray[np.str_] | None = None
+
+    def part(self, rows: Any) -> Manifest:
+        """The chosen rows alone (indices, or a mask of shape (n,))."""
+        return Manifest(
+            self.ids[rows],
+            self.labels[rows],
+            self.groups[rows],
+            {name: parts[rows] for name, parts in self.splits.items()},
+            None if self.paths is None else self.paths[rows],
+        )
 
 
 def read_manifest(path: Path | str) -> Manifest:

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from rnnfv import Sequences
+from rnnfv.datasets.labelled import LabelledSequences
+from rnnfv.datasets.manifest import Manifest
+from rnnfv.recipes.action import Chain, Settings, as_json, evaluate_actions, fit_action
+
+FAST = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "deltas": (0,)}
+WIDE = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "n_reduced": 10}
+
+
+def made(dim, n_groups=9, splits=1, seed=0):
+    """Two classes that only order tells apart: walks that rise, and the same walks backwards."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(2, dim))
+    walks = [np.sort(rng.normal(size=(n, 2)), axis=0) @ mixing for n in rng.integers(5, 9, 4 * n_groups)]
+    seqs = Sequences.from_list(walks + [walk[::-1] for walk in walks])
+    groups = np.tile([f"g{i % n_groups}" for i in range(len(walks))], 2)
+    labels = np.repeat(["rising", "falling"], len(walks))
+    parts = {
+        f"split{k + 1}": np.where(np.isin(groups, [f"g{3 * k + i}" for i in range(3)]), "test", "train")
+        for k in range(splits)
+    }
+    ids = np.array([f"clip{i}" for i in range(len(seqs))])
+    return LabelledSequences(seqs, Manifest(ids, labels, groups, parts))
+
+
+@pytest.mark.parametrize(("dim", "options"), [(4, FAST), (520, WIDE)])
+def test_every_pooling_on_narrow_and_wide_features(dim, options):
+    settings = Settings(seeds=2, **options)
+    rows = evaluate_actions(made(dim, splits=2), settings)
+    assert list(rows) == list(settings.poolings)
+    for row in rows.values():
+        assert {split: len(values) for split, values in row.accuracies.items()} == {"split1": 2, "split2": 2}
+        assert row.mean == pytest.approx(np.mean(list(row.accuracies.values())))
+    assert abs(rows["mean"].mean - 50) < 15  # a walk and its mirror image are one to it, but for rounding
+    assert rows["rnn-fv-kron"].mean > 80
+    figures = as_json(rows, {"features": "made"}, settings)
+    assert figures["poolings"]["rnn-fv"]["split1"] == rows["rnn-fv"].accuracies["split1"]
+    assert figures["protocol"]["settings"]["seeds"] == 2
+
+
+@pytest.mark.parametrize(("dim", "options"), [(4, FAST), (520, WIDE)])
+@pytest.mark.parametrize("pooling", ["mean", "gmm-fv", "hidden", "rnn-fv", "rnn-fv-kron"])
+def test_nothing_is_learnt_from_the_test_part(dim, options, pooling):
+    clean, spoilt = made(dim), made(dim)
+    is_test = np.repeat(spoilt.manifest.splits["split1"] == "test", spoilt.sequences.lengths)
+    spoilt.sequences.values[is_test] *= 1000
+    spoilt.manifest.labels[spoilt.manifest.splits["split1"] == "test"] = "rising"
+    fitted = []
+    for data in (clean, spoilt):
+        evaluate_actions(data, Settings(poolings=(pooling,), **options), keep=fitted.append)
+    train = fitted[0].train[0]
+    scores = [one.pipeline.decision_function(train) for one in fitted]
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_playing_backwards_turns_one_class_into_the_other():
+    rows = evaluate_actions(made(4), Settings(poolings=("mean", "rnn-fv"), **FAST), reverse_test=True)
+    assert rows["mean"].changed["split1"][0] < 20
+    assert rows["rnn-fv"].reversed_accuracies["split1"][0] < rows["rnn-fv"].mean
+    assert rows["rnn-fv"].changed["split1"][0] > 50
+
+
+def test_a_net_of_another_set_is_taken_as_it_is():
+    source = made(4, seed=1)
+    model = fit_action(source.part("split1", "train"), Settings(poolings=("rnn-fv",), **FAST))
+    fitted = []
+    rows = evaluate_actions(
+        made(4), Settings(poolings=("rnn-fv", "rnn-fv-kron"), **FAST), transfer=model, keep=fitted.append
+    )
+    assert rows["rnn-fv"].mean > 70
+    for one in fitted:
+        assert one.pipeline["encoder"] is model["encoder"]
+        assert one.pipeline["prepare"] is model["prepare"]
+
+
+def test_a_split_whose_parts_share_a_group_is_refused():
+    data = made(4)
+    data.manifest.groups[:] = "g1"
+    settings = Settings(poolings=("mean",), **FAST)
+    with pytest.raises(ValueError, match=r"split1 has 1 groups in both .* \(such as 'g1'\)"):
+        evaluate_actions(data, settings)
+
+
+def test_overlap_can_be_allowed():
+    data = made(4)
+    first_test = np.flatnonzero(data.manifest.splits["split1"] == "test")[0]
+    data.manifest.groups[first_test] = "g5"
+    evaluate_actions(data, Settings(poolings=("mean",), **FAST), allow_overlap=True)
+
+
+def test_wrong_settings():
+    with pytest.raises(ValueError, match="no pooling 'max': choose among mean"):
+        Settings(poolings=("max",))
+    with pytest.raises(ValueError, match="seeds is 0"):
+        Settings(seeds=0)
+    with pytest.raises(ValueError, match="one value of deltas"):
+        Chain(Settings(deltas=(0, 1)), made(520).part("split1", "train"))
+    data = made(4)
+    data.manifest.splits["split1"][:] = "train"
+    with pytest.raises(ValueError, match="split1 has no test items"):
+        evaluate_actions(data, Settings())
