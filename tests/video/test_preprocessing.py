@@ -1,4 +1,7 @@
+import hashlib
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +159,30 @@ def test_scales_of_pixels(rng):
         scaled = scale_pixels(torch.from_numpy(images), pixels)
         assert scaled.dtype == torch.float32
         assert_allclose(scaled.numpy(), values.transpose(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
+
+
+# -- torchvision's own bytes, kept as digests, for machines without a torchvision that loads --------
+
+DIGESTS = json.loads((Path(__file__).parents[1] / "fixtures" / "torchvision_digests.json").read_text())
+
+
+def pattern(height, width):
+    places = np.arange(height * width * 3, dtype=np.uint64)
+    mixed = (places * np.uint64(2654435761) >> np.uint64(13)) % np.uint64(256)
+    return mixed.astype(np.uint8).reshape(height, width, 3)
+
+
+def digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("case", DIGESTS["resize"], ids=lambda case: f"{case['size']} to {case['target']}")
+def test_resized_bytes_are_those_that_torchvision_gave(case):
+    target = case["target"] if isinstance(case["target"], int) else tuple(case["target"])
+    assert digest(resize(pattern(*case["size"]), target)) == case["sha256"]
+
+
+@pytest.mark.parametrize("case", DIGESTS["ten_crop"], ids=lambda case: f"{case['size']} to {case['crop']}")
+def test_ten_crops_are_those_that_torchvision_gave(case):
+    crops = ten_crop(pattern(*case["size"]), case["crop"])
+    assert digest(crops.transpose(0, 3, 1, 2)) == case["sha256"]

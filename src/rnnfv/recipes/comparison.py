@@ -96,10 +96,10 @@ def candidate(
 
 @dataclass(frozen=True)
 class Choice:
-    """What validation chose: the parameters, and the accuracy in percent that they had there."""
+    """What validation chose: the parameters, and the accuracy in percent that they had there (None: no choice)."""
 
     parameters: dict[str, Any]
-    validation_accuracy: float
+    validation_accuracy: float | None
 
 
 def choose(
@@ -107,7 +107,7 @@ def choose(
 ) -> Choice:
     """Choose a candidate's parameters within training data, no group on two sides.
 
-    Where there is nothing to choose, nothing is fitted, and the validation accuracy is NaN.
+    Where there is nothing to choose, nothing is fitted.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ def choose(
     n_jobs : int, optional
         Processes.
     """
-    if all(len(values) == 1 for values in chosen_from.grid.values()):
-        return Choice({name: values[0] for name, values in chosen_from.grid.items()}, float("nan"))
-    splitter: Any = StratifiedGroupKFold(max(folds, 5 if folds == 1 else 2), shuffle=True, random_state=0)
+    if not chosen_from.grid:
+        return Choice({}, None)
+    splitter: Any = StratifiedGroupKFold(5 if folds == 1 else folds, shuffle=True, random_state=0)
     if folds == 1:
         splitter = [next(splitter.split(np.zeros(len(y)), y, groups))]
     pipeline = clone(chosen_from.pipeline)
