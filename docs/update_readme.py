@@ -11,16 +11,17 @@ import sys
 from pathlib import Path
 
 from rnnfv.recipes.demo import TITLES
+from rnnfv.tables import as_markdown
 
 ROOT = Path(__file__).parents[1]
 
 
 def table(figures: dict) -> str:
-    lines = ["| pooling | accuracy % | numbers |", "|---|---:|---:|"]
+    rows = []
     for name, row in figures["poolings"].items():
         spread = f" ± {row['std']:.2f}" if figures["protocol"]["seeds"] > 1 else ""
-        lines.append(f"| {TITLES[name]} | {row['mean']:.2f}{spread} | {row['dim']} |")
-    return "\n".join(lines)
+        rows.append([TITLES[name], f"{row['mean']:.2f}{spread}", str(row["dim"])])
+    return as_markdown(["pooling", "accuracy %", "numbers"], rows).rstrip()
 
 
 def main(demo: Path) -> None:

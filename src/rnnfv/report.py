@@ -32,6 +32,7 @@ h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-t
 .table { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: .35rem .7rem; text-align: right; }
 th { border-bottom: 2px solid #1d2733; font-weight: 600; } td { border-bottom: 1px solid #d9dee4; }
+td:nth-child(2) { white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 tr.best td { background: #e8f1fb; font-weight: 600; } tr.changed td { color: #5a6673; }
 img { max-width: 100%; height: auto; } p.note { color: #5a6673; font-size: .9rem; }
@@ -145,12 +146,13 @@ def _confusion(outcome: DemoOutcome) -> Figure:
 
 def _curve(outcome: DemoOutcome) -> Figure:
     figure, axes = _new_figure(8, 3.4)
-    for name, color in {"hidden": "#8c96a0", "rnn-fv": "#ef8a62", BEST: "#2166ac"}.items():
+    # Curves that lie on each other stay visible: the later ones are thinner.
+    for name, color, width in (("hidden", "#8c96a0", 2), ("rnn-fv", "#ef8a62", 6), (BEST, "#2166ac", 2)):
         encoder = outcome.first[name].pipeline["encoder"]
         accuracies = 100 * np.array(encoder.history_["validation"])
         epochs = np.arange(1, len(accuracies) + 1)
-        axes.plot(epochs, accuracies, color=color, marker=".", label=TITLES[name])
-        axes.plot(encoder.best_epoch_, accuracies[encoder.best_epoch_ - 1], "o", color=color, markersize=11)
+        axes.plot(epochs, accuracies, color=color, marker=".", linewidth=width, label=TITLES[name])
+        axes.plot(encoder.best_epoch_, accuracies[encoder.best_epoch_ - 1], "o", color=color, markersize=8 + width)
     axes.plot([], [], "ko", markersize=11, label="epoch that was kept")
     axes.set_xticks(epochs)
     axes.set_xlabel("epoch")
