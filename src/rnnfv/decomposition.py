@@ -133,7 +133,7 @@ class KroneckerPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     Parameters
     ----------
-    n_components : int, default=4000
+    n_components : int, default=3000
         Components to keep, at most d.
     n_samples : int, default=1000
         Vectors, evenly spaced, from which the two covariances are taken.
@@ -157,7 +157,7 @@ class KroneckerPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     (30, 5)
     """
 
-    def __init__(self, n_components: int = 4000, n_samples: int = 1000, n_outputs: int | None = None) -> None:
+    def __init__(self, n_components: int = 3000, n_samples: int = 1000, n_outputs: int | None = None) -> None:
         self.n_components = n_components
         self.n_samples = n_samples
         self.n_outputs = n_outputs

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+State: TypeAlias = Tensor | tuple[Tensor, Tensor]  # of the recurrent part: (layers, batch, H), an LSTM's twice
 
 
 class NextStepNetwork(nn.Module):
@@ -61,11 +63,18 @@ class NextStepNetwork(nn.Module):
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """What the output layer sees: (batch, time, D) -> (batch, time, H)."""
+        return self.advance(inputs, self.start(inputs))[0]
+
+    def start(self, inputs: Tensor) -> State:
+        """The recurrent part's state before the first of ``inputs`` (batch, time, D), all zeros."""
+        # It is spelt out because torch.func cannot batch the one that torch would make itself.
         zeros = inputs.new_zeros(self.recurrent.num_layers, len(inputs), self.recurrent.hidden_size)
-        # The state is spelt out because torch.func cannot batch the one that torch would make itself.
-        state = (zeros, zeros) if isinstance(self.recurrent, nn.LSTM) else zeros
-        states, _ = self.recurrent(self.dropout(self.projection(inputs)), state)
-        return cast("Tensor", self.dropout(states))
+        return (zeros, zeros) if isinstance(self.recurrent, nn.LSTM) else zeros
+
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """`hidden` of inputs (batch, time, D) that go on from a state, and the state behind them."""
+        states, state = self.recurrent(self.dropout(self.projection(inputs)), state)
+        return self.dropout(states), state
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions of the next elements: (batch, time, D) -> (batch, time, out)."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from rnnfv import __version__
-
-FAILED, WRONG_USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+from rnnfv.cli.action import action
+from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
 
 app = App(
     name="rnnfv",
@@ -21,6 +21,7 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
+app.command(action)
 
 
 @app.command
@@ -75,6 +76,103 @@ def encode(features: Path, *, model: Path, out: Path) -> int:
     return SOME_FAILED if run_encode(features, model, out) else 0
 
 
+@app.command
+def extract(
+    source: Path,
+    *,
+    backbone: str,
+    out: Path,
+    weights: Path | None = None,
+    manifest: Path | None = None,
+    every: int | None = None,
+    fps: float | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    pixels: str | None = None,
+    crops: int | None = None,
+    relu: bool | None = None,
+    mean: Path | None = None,
+    revision: str | None = None,
+) -> int:
+    """Extract features of videos with a backbone.
+
+    After Ctrl-C or a crash the same command goes on. OUT/report.csv has a line for every video; those that cannot be
+    read are listed there and do not stop the run (exit code 3).
+
+    Example: `rnnfv extract videos/ --backbone vgg19 --weights vgg19.pth --out features/`
+
+    Parameters
+    ----------
+    source
+        Folder of videos (a folder of image files counts as one), or one video.
+    backbone
+        vgg19, vgg16, c3d, onnx:PATH[:OUTPUT], hub:MODEL_ID, clip, dinov2, dinov3 or siglip.
+    out
+        Folder for the features.
+    weights
+        The file of weights of vgg or c3d, which are never downloaded.
+    manifest
+        CSV with the columns `id` and `path`: which videos, relative to SOURCE or to the CSV.
+    every
+        Keep one frame in so many. Default: 10 for frames, 1 for clips.
+    fps
+        Keep about so many frames a second instead.
+    workers
+        Processes that decode; 0 decodes in this one.
+    device
+        auto, cpu, cuda, ...
+    pixels
+        How pixels are scaled: imagenet or caffe (vgg); raw, unit, imagenet or caffe (onnx).
+    crops
+        Crops averaged for each frame, 10 or 1 (vgg).
+    relu
+        Take the layer after its ReLU. Default: no for vgg, yes for c3d.
+    mean
+        A `.npy` file with the mean of all clips (c3d).
+    revision
+        Commit of a model of the hub.
+    """
+    from rnnfv.cli.extract import run_extract
+
+    options = {"pixels": pixels, "crops": crops, "relu": relu, "mean": mean, "revision": revision}
+    failed = run_extract(
+        source,
+        backbone,
+        out,
+        weights=weights,
+        manifest=manifest,
+        every=every,
+        fps=fps,
+        workers=workers,
+        device=device,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+    return SOME_FAILED if failed else 0
+
+
+@app.command
+def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, videos: Path | None = None) -> int:
+    """Write the manifest of a known data set from its official lists.
+
+    Example: `rnnfv manifest ucf101 ucfTrainTestlist/ --videos UCF-101/ --out ucf101.csv`
+
+    Parameters
+    ----------
+    dataset
+        ucf101 or hmdb51.
+    lists
+        The folder of lists: `ucfTrainTestlist`, or `testTrainMulti_7030_splits`.
+    out
+        The CSV to write: id, label, group, split1 to split3 and path.
+    videos
+        The folder of videos, to see that they are all there, and how they are spelt.
+    """
+    from rnnfv.cli.manifest import run_manifest
+
+    run_manifest(dataset, lists, out, videos)
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors of use or data are one line on stderr and an exit code.
 
@@ -95,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         errors.print("rnnfv: interrupted")
         code = INTERRUPTED
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
         errors.print(f"rnnfv: {error}", markup=False, highlight=False)
         code = FAILED
     sys.exit(code)

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from rnnfv.recipes.extraction import extract_features
+from rnnfv.recipes.extraction import ExtractionSummary, extract_features
+from rnnfv.recipes.idt_features import extract_trajectories
 from rnnfv.video.backbones import make_backbone
 from rnnfv.video.decode import Sampling
 
@@ -29,17 +30,41 @@ def run_extract(
 ) -> int:
     """Extract, print a summary and the failures on stderr, and return how many videos failed.
 
-    The options are those of the backbone (`rnnfv.video.backbones.make_backbone`); None stands for the default.
+    The options are those of the backbone (`rnnfv.video.backbones.make_backbone`), or ``max_steps`` for "idt"; None
+    stands for the default.
     """
+    if backbone == "idt":
+        chosen = None if device == "auto" else device
+        _only_max_steps(
+            options | {"weights": weights, "every": every, "fps": fps, "workers": workers, "device": chosen}
+        )
+        steps = options.get("max_steps")
+        summary = extract_trajectories(source, out, manifest=manifest, max_steps=steps, progress=True)
+    else:
+        sampling = _sampling(every, fps)
+        net = make_backbone(backbone, weights, device=device, **options)
+        summary = extract_features(
+            source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True
+        )
+    _tell(summary)
+    return summary.failed
+
+
+def _sampling(every: int | None, fps: float | None) -> Sampling | None:
     if every is not None and fps is not None:
         raise ValueError("give --every or --fps, not both")
-    sampling = None
     if every is not None:
-        sampling = Sampling(every=every)
-    elif fps is not None:
-        sampling = Sampling(fps=fps)
-    net = make_backbone(backbone, weights, device=device, **options)
-    summary = extract_features(source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True)
+        return Sampling(every=every)
+    return None if fps is None else Sampling(fps=fps)
+
+
+def _only_max_steps(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if name != "max_steps" and value is not None:
+            raise ValueError(f"idt has no option {name!r}: it has max_steps")
+
+
+def _tell(summary: ExtractionSummary) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.")
@@ -54,4 +79,3 @@ def run_extract(
             console.print(f"  {name}: {reason}")
         if summary.failed > _MOST_SHOWN:
             console.print(f"  ... the others: {summary.report}")
-    return summary.failed

@@ -137,11 +137,52 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
         seqs = self._check_transform(X)
         prepared = np.empty((len(seqs.values), self._n_features_out), np.float32)
         for rows, block in self._joined(seqs):
-            steps = (block - self.mean_) @ self.projection_
-            if self.unit_steps:
-                steps /= _root(np.square(steps).mean(axis=1))[:, None]
-            prepared[rows] = steps
+            prepared[rows] = self._projected(block)
         return Sequences(prepared, seqs.offsets)
+
+    def transform_next(
+        self, steps: NDArray[Any], before: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Prepare the next steps of one sequence that is still going on, as `transform` would the whole.
+
+        Parameters
+        ----------
+        steps : ndarray of shape (n, D)
+            At least one; finite.
+        before : ndarray of shape (deltas, D), optional
+            What the call for the steps before them returned; None at the sequence's beginning.
+
+        Returns
+        -------
+        prepared : ndarray of shape (n, k), float32
+        before : ndarray of shape (deltas, D), float64
+            For the next call.
+
+        Raises
+        ------
+        ValueError
+            If ``scale_sequences`` is set: the size of a sequence is known at its end only.
+        """
+        if self.scale_sequences:
+            raise ValueError(
+                "scale_sequences=True needs the whole sequence, not one step after another: "
+                "fit a preparation with scale_sequences=False"
+            )
+        steps = steps.astype(np.float64, copy=False)
+        if before is None:  # differences reach back to the first step at most
+            before = np.repeat(steps[:1], self.deltas, axis=0)
+        joined = np.concatenate([before, steps])
+        before = joined[len(steps) :].copy()
+        if self.deltas:
+            steps = np.concatenate([steps, self.delta_weight_ * (steps - joined[: len(steps)])], axis=1)
+        return self._projected(steps).astype(np.float32), before
+
+    def _projected(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Joined steps (n, d) to prepared ones (n, k)."""
+        projected = (steps - self.mean_) @ self.projection_
+        if self.unit_steps:
+            projected /= _root(np.square(projected).mean(axis=1))[:, None]
+        return projected
 
     def _joined(self, seqs: Sequences) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Blocks of whole sequences: which rows they are, and the steps beside their weighted differences."""

@@ -22,6 +22,7 @@ from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.normalization import FisherInformationScaler, PowerNormalizer
 from rnnfv.sequences import Sequences
 
+_PROBE_TOLERANCE = 1e-3  # of the SVM that judges epochs: its accuracy is that of the exact one
 POOLINGS = ("mean", "gmm-fv", "hglmm-fv", "hidden", "rnn-fv", "rnn-fv-kron")
 
 
@@ -84,7 +85,8 @@ def candidate(
             if n_reduced is not None:
                 between.append(("reduce", GramPCA(n_reduced)))
                 probe.append(KroneckerPCA())
-            encoder = RNNFisherVector(**net, probe=make_pipeline(*probe, PowerNormalizer(), LinearSVM()))
+            judge = LinearSVM(tol=_PROBE_TOLERANCE)
+            encoder = RNNFisherVector(**net, probe=make_pipeline(*probe, PowerNormalizer(), judge))
         case str():
             raise ValueError(f"there is no pooling {pooling!r}: choose among {', '.join(POOLINGS)}")
         case _:

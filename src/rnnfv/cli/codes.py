@@ -1,0 +1,3 @@
+"""Exit codes; 0 says that all is done."""
+
+FAILED, WRONG_USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130

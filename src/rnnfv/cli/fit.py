@@ -1,0 +1,43 @@
+"""What `rnnfv action fit` prints."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from rnnfv.recipes.action import Settings
+from rnnfv.recipes.recognizer import check_replaceable, fit_recognizer
+
+
+def run_fit(
+    features: Path,
+    manifest: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    weights: Path | None = None,
+    mean: Path | None = None,
+    skip_missing: bool = False,
+) -> None:
+    """Fit a recogniser, save it, and say on stderr what it is and what it takes."""
+    check_replaceable(out)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    started = time.monotonic()
+    with console.status(f"fitting {settings.poolings[0]}"):
+        recognizer = fit_recognizer(
+            features, manifest, settings, split=split, weights=weights, mean=mean, skip_missing=skip_missing
+        )
+    recognizer.save(out)
+    seconds = time.monotonic() - started
+    console.print(f"{settings.poolings[0]} for {len(recognizer.classes)} classes is in {out}, after {seconds:.0f} s")
+    description = recognizer.backbone_description
+    if description is None:
+        console.print("It takes features such as these; it has no backbone for videos.")
+    elif weights is None and "file" in description["weights"]:
+        name = description["weights"]["file"]
+        console.print(f"It is without the weights of {description['name']}: for videos give --weights {name} again.")
+    else:
+        console.print(f"It takes videos: rnnfv action predict VIDEO --model {out}")

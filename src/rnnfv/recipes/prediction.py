@@ -1,0 +1,122 @@
+"""Videos to classes, with a recogniser. A video that cannot be read has its reason, and stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from rich.progress import TextColumn
+
+from rnnfv.recipes._job import progress_bar
+from rnnfv.recipes.explaining import Explanation, Moments, check_explainable, explain, find_moments
+from rnnfv.recipes.extraction import VideoFeatures, read_features_of
+from rnnfv.recipes.recognizer import ActionRecognizer
+from rnnfv.video.backbones import Backbone
+from rnnfv.video.decode import Sampling
+
+__all__ = ["Prediction", "predict_videos"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is seen in one video.
+
+    Attributes
+    ----------
+    path : Path
+    classes : list
+        All of them, the one with the highest score first; none where the video has failed.
+    scores : list of float
+        The classifier's decision values, in the same order: above 0 speaks for a class. They are no probabilities.
+    reason : str
+        Why the video has failed, or what is missing of it; empty where all is well.
+    explanation : Explanation or None
+    moments : Moments or None
+        Of the steps, with the frames of the strongest; both only where they were asked for.
+    """
+
+    path: Path
+    classes: list[Any]
+    scores: list[float]
+    reason: str = ""
+    explanation: Explanation | None = None
+    moments: Moments | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        return not self.classes
+
+
+def predict_videos(
+    recognizer: ActionRecognizer,
+    paths: Sequence[str | Path],
+    *,
+    explained: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: bool = False,
+) -> list[Prediction]:
+    """Name the actions in videos.
+
+    In memory are the features of a few videos at a time, however many there are.
+
+    Parameters
+    ----------
+    recognizer : ActionRecognizer
+        With a backbone.
+    paths : sequence of str or Path
+        Video files, or folders of images.
+    explained : bool
+        Also tell what each step of each video adds; the videos are decoded a second time for it.
+    device : str
+        Of the backbone.
+    workers : int, optional
+        As for `rnnfv.recipes.extraction.extract_features`.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the paths.
+
+    Raises
+    ------
+    ValueError
+        If the recogniser has no backbone, lacks its weights, or cannot explain.
+    ImportError
+        If something to read videos with, or for the backbone, is not installed.
+    """
+    if explained:
+        check_explainable(recognizer)
+    videos = [Path(path) for path in paths]
+    backbone = recognizer.backbone(device)
+    sampling = cast(Sampling, recognizer.sampling)  # a recogniser with a backbone has it
+    found: dict[int, Prediction] = {}
+    with progress_bar(progress, TextColumn("")) as bar:
+        task = bar.add_task("recognising", total=len(videos))
+        with closing(read_features_of(videos, backbone, sampling, workers)) as outcomes:
+            for i, outcome in outcomes:
+                found[i] = _predict(recognizer, backbone, videos[i], outcome, explained)
+                bar.advance(task)
+    return [found[i] for i in range(len(videos))]
+
+
+def _predict(
+    recognizer: ActionRecognizer, backbone: Backbone, path: Path, outcome: VideoFeatures, explained: bool
+) -> Prediction:
+    if outcome.features is None:
+        return Prediction(path, [], [], outcome.reason)
+    scores = recognizer.scores([outcome.features])[0]
+    order = np.argsort(-scores, kind="stable")
+    explanation, moments = None, None
+    if explained:
+        explanation = explain(recognizer, outcome.features)
+        sampling, wanted = cast(Sampling, recognizer.sampling), explanation.strongest().tolist()
+        moments = find_moments(path, backbone, sampling, len(explanation.shares), wanted)
+    classes = recognizer.classes[order].tolist()
+    return Prediction(path, classes, scores[order].tolist(), outcome.reason, explanation, moments)

@@ -1,0 +1,294 @@
+"""A recogniser of actions: the whole chain from a video, or its features, to a class, kept in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from rnnfv.datasets.labelled import load_labelled
+from rnnfv.datasets.manifest import Manifest, read_manifest
+from rnnfv.recipes._recognizer_folder import check_replaceable, fail, read_folder, sha256_of, write_folder
+from rnnfv.recipes.action import Settings, fit_action
+from rnnfv.storage import feature_shards
+from rnnfv.video.backbones import Backbone, from_description
+from rnnfv.video.decode import Sampling
+
+__all__ = ["ActionRecognizer", "backbone_of_features", "check_replaceable", "fit_recognizer", "load_recognizer"]
+
+
+@dataclass(frozen=True)
+class ActionRecognizer:
+    """The chain from a video to a class: backbone, preparation, encoder, normalisation, classifier.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, from sequences of features to classes, as `rnnfv.recipes.action.fit_action` gives it.
+    backbone_description : dict, optional
+        What made the features, as its ``description()`` says; None for features of another kind, such as skeletons.
+    sampling : Sampling, optional
+        Which frames the backbone saw; given where the backbone is.
+    weights : Path, optional
+        The backbone's file of weights; for a model of the hub a local folder, if it is not to be taken from the hub.
+    mean : Path, optional
+        The file of the mean cube, where C3D was made with one.
+
+    Raises
+    ------
+    ValueError
+        If a backbone is given without sampling, or the other way round.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from rnnfv import LinearSVM, MeanPooling
+    >>> from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
+    >>> seqs = [np.full((n, 2), n % 2) for n in (3, 4, 5, 6)]
+    >>> pipeline = make_pipeline(MeanPooling(), LinearSVM()).fit(seqs, ["run", "sit", "run", "sit"])
+    >>> folder = tempfile.mkdtemp()
+    >>> ActionRecognizer(pipeline).save(folder)
+    >>> recognizer = load_recognizer(folder)
+    >>> recognizer.classes.tolist(), recognizer.scores(seqs).shape
+    (['run', 'sit'], (4, 2))
+    """
+
+    pipeline: Pipeline
+    backbone_description: dict[str, Any] | None = None
+    sampling: Sampling | None = None
+    weights: Path | None = None
+    mean: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.backbone_description is None) != (self.sampling is None):
+            raise ValueError("backbone_description and sampling go together: give both, or none")
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """The classes, in the order of the columns of `scores`: shape (C,)."""
+        return self.pipeline[-1].classes_
+
+    def scores(self, seqs: Any) -> NDArray[np.floating[Any]]:
+        """The classifier's decision values: above 0 speaks for the class. They are no probabilities.
+
+        Parameters
+        ----------
+        seqs : Sequences, list of ndarray of shape (N_i, D), or ndarray of shape (n, N, D)
+
+        Returns
+        -------
+        ndarray of shape (n, C)
+            Of two classes, one column is the other's negative.
+        """
+        values = self.pipeline.decision_function(seqs)
+        return values if values.ndim == 2 else np.column_stack([-values, values])
+
+    def backbone(self, device: str = "auto") -> Backbone:
+        """Make the backbone again.
+
+        Raises
+        ------
+        ValueError
+            If no backbone made the features, its weights are not here, or they are not those that made the features.
+        """
+        description = self.backbone_description
+        if description is None:
+            raise ValueError("this recogniser has no backbone: it takes features such as it was fitted on, not videos")
+        if self.weights is None and "file" in description["weights"]:
+            raise ValueError(
+                f"this recogniser is without the weights of {description['name']}, "
+                f"{description['weights']['file']}: give them with --weights"
+            )
+        return from_description(description, self.weights, mean=self.mean, device=device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write all of it to a folder, which appears whole or not at all.
+
+        ``recognizer/`` is the pipeline (`rnnfv.load` reads it), ``backbone/`` has the backbone's weights where they are
+        a file (an ONNX model must be one file), ``action.json`` says the rest. A model of the hub is named by id and
+        revision, not copied.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A new or empty folder, or one of a recogniser, which is replaced.
+
+        Raises
+        ------
+        ModelFolderError
+            If the folder holds other things.
+        """
+        description, sampling = self.backbone_description, self.sampling
+        files = {}
+        if self.weights is not None and description is not None and "file" in description["weights"]:
+            files["weights"] = (self.weights, Path(description["weights"]["file"]).name)
+        if self.mean is not None:
+            files["mean"] = (self.mean, "mean.npy")
+        note = {"backbone": description, "sampling": None if sampling is None else asdict(sampling)}
+        write_folder(Path(folder), self.pipeline, note, files)
+
+
+def load_recognizer(
+    folder: str | Path, *, weights: str | Path | None = None, mean: str | Path | None = None
+) -> ActionRecognizer:
+    """Read a recogniser from the folder that `ActionRecognizer.save` wrote. No code comes from there.
+
+    Parameters
+    ----------
+    folder : str or Path
+    weights, mean : str or Path, optional
+        Files of the backbone, in place of those in the folder; for a recogniser that was saved without them.
+
+    Returns
+    -------
+    ActionRecognizer
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder is missing, damaged, changed, of another kind, or of a newer format.
+    """
+    pipeline, note, files = read_folder(Path(folder))
+    files |= {role: Path(file) for role, file in (("weights", weights), ("mean", mean)) if file is not None}
+    try:
+        description, sampling = _description(note["backbone"]), note["sampling"]
+        sampling = None if sampling is None else Sampling(**sampling)
+        return ActionRecognizer(pipeline, description, sampling, files.get("weights"), files.get("mean"))
+    except (KeyError, TypeError, ValueError) as error:
+        fail(Path(folder), f"it tells of no usable backbone ({error})", cause=error)
+
+
+# -- fitting ---------------------------------------------------------------------------------------
+
+
+def fit_recognizer(
+    features: str | Path,
+    manifest: str | Path | Manifest,
+    settings: Settings,
+    *,
+    split: str | None = None,
+    weights: str | Path | None = None,
+    mean: str | Path | None = None,
+    skip_missing: bool = False,
+) -> ActionRecognizer:
+    """Fit a recogniser on a folder of features.
+
+    Parameters
+    ----------
+    features : str or Path
+        A folder of shards, or one shard.
+    manifest : str, Path or Manifest
+        Labels and groups.
+    settings : Settings
+        The first of its poolings is fitted.
+    split : str, optional
+        Fit on the training part of this split. Without it: on all items that have a label.
+    weights : str or Path, optional
+        The backbone's file of weights, which `ActionRecognizer.save` copies. Without it the recogniser takes features.
+    mean : str or Path, optional
+        The file of the mean cube, where C3D was made with one.
+    skip_missing : bool
+        Leave out items that have no features.
+
+    Returns
+    -------
+    ActionRecognizer
+
+    Raises
+    ------
+    ValueError
+        If there is no such split, nothing to fit on, or the weights are not those that made the features.
+    """
+    description, sampling = backbone_of_features(features)
+    weights, mean = (None if file is None else Path(file) for file in (weights, mean))
+    _check_files(features, description, weights, mean)
+    listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
+    data = load_labelled(features, listed.part(_rows(listed, split)), skip_missing=skip_missing)
+    pipeline = fit_action((data.sequences, data.manifest.labels, data.manifest.groups), settings)
+    return ActionRecognizer(pipeline, description, sampling, weights, mean)
+
+
+def backbone_of_features(folder: str | Path) -> tuple[dict[str, Any] | None, Sampling | None]:
+    """What made a folder of features, as `rnnfv.recipes.extraction.extract_features` noted it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder of shards, or one shard.
+
+    Returns
+    -------
+    (dict, Sampling) or (None, None)
+        The backbone's description; None where something else made the features.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no features.
+    ValueError
+        If a shard is damaged, or shards were made in different ways.
+    """
+    origins = {path: _origin(path) for path in feature_shards(folder)}
+    (first, origin), *others = origins.items()
+    for path, other in others:
+        if other != origin:
+            raise ValueError(f"{first} and {path} were made in different ways: keep such features in separate folders")
+    return origin
+
+
+def _origin(shard: Path) -> tuple[dict[str, Any] | None, Sampling | None]:
+    try:
+        metadata = pq.read_schema(shard).metadata or {}
+        note = json.loads(metadata.get(b"rnnfv", b"{}"))
+        if "backbone" not in note or "sampling" not in note:
+            return None, None
+        return _description(note["backbone"]), Sampling(**note["sampling"])
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{shard} is damaged or not a Parquet file: write it again, or move it away") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{shard} does not say rightly what made it ({error}): write it again") from error
+
+
+def _description(value: Any) -> dict[str, Any] | None:
+    """The value, if it can be a backbone's description."""
+    if value is not None and (
+        not isinstance(value, dict)
+        or type(value.get("name")) is not str
+        or not all(type(value.get(key)) is dict for key in ("settings", "weights"))
+    ):
+        raise ValueError("the backbone lacks name, settings or weights")
+    return value
+
+
+def _rows(manifest: Manifest, split: str | None) -> NDArray[np.bool_]:
+    """The items to fit on."""
+    if split is not None and split not in manifest.splits:
+        raise ValueError(f"there is no split {split!r} in the manifest: choose one of {', '.join(manifest.splits)}")
+    rows = manifest.labels != "" if split is None else manifest.splits[split] == "train"
+    if not rows.any():
+        raise ValueError("no item of the manifest has a label" if split is None else f"{split} has no train items")
+    return rows
+
+
+def _check_files(
+    features: str | Path, description: dict[str, Any] | None, weights: Path | None, mean: Path | None
+) -> None:
+    """Refuse files that did not make the features, before the long work of fitting."""
+    if weights is not None:
+        made_with = {} if description is None else description["weights"]
+        if "file" not in made_with:
+            raise ValueError(f"{features} was not made with a file of weights: leave --weights out")
+        if sha256_of(weights) != made_with.get("sha256"):
+            raise ValueError(f"{weights} is not the {made_with['file']} that made {features}: give that one")
+    has_mean = description is not None and isinstance(description["settings"].get("mean"), dict)
+    if mean is not None and not has_mean:
+        raise ValueError(f"{features} was not made with a mean cube: leave --mean out")
