@@ -281,6 +281,44 @@ def predict(
     return SOME_FAILED if failed else 0
 
 
+@action.command
+def watch(
+    source: str,
+    *,
+    model: Path,
+    json: bool = False,
+    weights: Path | None = None,
+    mean: Path | None = None,
+    device: str = "auto",
+) -> int:
+    """Name the action in a video while it runs, from a file, a camera or an address.
+
+    Every frame is used once, as it comes, and memory does not grow. A terminal shows the five best classes; elsewhere
+    there is a line for each second of video. Ctrl-C ends it, and the last line is the result so far.
+
+    Example: `rnnfv action watch /dev/video0 --model model/`
+
+    Parameters
+    ----------
+    source
+        A video file, a camera's device file (Linux), or an address that FFmpeg opens, such as rtsp://...
+    model
+        Folder written by `rnnfv action fit` with `--pooling rnn-fv` or `rnn-fv-kron`.
+    json
+        Print lines of JSON: time in seconds, steps, the score of every class, and whether it is the last line.
+    weights
+        The backbone's file of weights, where the model is without it.
+    mean
+        The `.npy` file with the mean of all clips, where the model is without it.
+    device
+        Of the backbone: auto, cpu, cuda, ...
+    """
+    from rnnfv.cli.watch import run_watch
+
+    run_watch(model, source, weights=weights, mean=mean, as_json=json, device=device)
+    return 0
+
+
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """Whole numbers with commas between them."""
     try:
