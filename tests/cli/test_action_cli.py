@@ -31,7 +31,7 @@ def walks(tmp_path):
     return ["--features", tmp_path / "features", "--manifest", tmp_path / "walks.csv"]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "fit", "predict", "watch", "fuse"])
+@pytest.mark.parametrize("command", ["evaluate", "fit", "predict", "watch", "fuse", "idt"])
 def test_help_has_an_example(command, capsys):
     app(["action", command, "--help"], result_action="return_value")
     assert f"rnnfv action {command}" in capsys.readouterr().out.split("Example:")[1]

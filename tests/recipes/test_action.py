@@ -5,6 +5,7 @@ from rnnfv import Sequences
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import Manifest
 from rnnfv.recipes.action import Chain, Settings, as_json, evaluate_actions, fit_action
+from rnnfv.recipes.streaming import ActionStream
 
 FAST = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "deltas": (0,)}
 WIDE = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "n_reduced": 10}
@@ -102,3 +103,12 @@ def test_wrong_settings():
     data.manifest.splits["split1"][:] = "train"
     with pytest.raises(ValueError, match="split1 has no test items"):
         evaluate_actions(data, Settings())
+
+
+def test_a_streamed_recogniser_needs_no_whole_sequence():
+    train = made(4).part("split1", "train")
+    model = fit_action(train, Settings(poolings=("rnn-fv",), is_streamed=True, **FAST))
+    assert not model["prepare"].scale_sequences
+    stream = ActionStream(model)
+    scores = stream.push(train[0][0]).scores()
+    np.testing.assert_allclose(scores[1], model.decision_function(train[0][:1])[0], rtol=1e-4)

@@ -341,11 +341,13 @@ def test_a_killed_run_goes_on(videos, tmp_path, out, script, workers):
     extract(videos, tmp_path / "undisturbed")
     killed = subprocess.run([*script(KILLED), videos, out, str(workers)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (out / "part-00001.json").exists()
+    finished = len(list(out.glob("part-*.json")))  # with two workers the order in which shards end is open
+    assert finished >= (2 if workers == 0 else 1)
     assert not (out / "report.csv").exists()
-    backbone = MeanColour()
+    undisturbed, backbone = MeanColour(), MeanColour()
+    extract(videos, tmp_path / "again", undisturbed)
     extract(videos, out, backbone)
-    assert len(backbone.calls) <= 5
+    assert len(backbone.calls) == len(undisturbed.calls) - 2 * finished  # two videos a shard, a block each
     assert content(out) == content(tmp_path / "undisturbed")
 
 

@@ -93,6 +93,7 @@ def extract(
     relu: bool | None = None,
     mean: Path | None = None,
     revision: str | None = None,
+    max_steps: int | None = None,
 ) -> int:
     """Extract features of videos with a backbone.
 
@@ -106,7 +107,8 @@ def extract(
     source
         Folder of videos (a folder of image files counts as one), or one video.
     backbone
-        vgg19, vgg16, c3d, onnx:PATH[:OUTPUT], hub:MODEL_ID, clip, dinov2, dinov3 or siglip.
+        vgg19, vgg16, c3d, onnx:PATH[:OUTPUT], hub:MODEL_ID, clip, dinov2, dinov3 or siglip; or idt: SOURCE is then
+        a folder of improved dense trajectories (.txt, .features or .gz), written by DenseTrackStab.
     out
         Folder for the features.
     weights
@@ -131,10 +133,19 @@ def extract(
         A `.npy` file with the mean of all clips (c3d).
     revision
         Commit of a model of the hub.
+    max_steps
+        Keep a random sample of so many trajectories of each file (idt). Default: all.
     """
     from rnnfv.cli.extract import run_extract
 
-    options = {"pixels": pixels, "crops": crops, "relu": relu, "mean": mean, "revision": revision}
+    options = {
+        "pixels": pixels,
+        "crops": crops,
+        "relu": relu,
+        "mean": mean,
+        "revision": revision,
+        "max_steps": max_steps,
+    }
     failed = run_extract(
         source,
         backbone,

@@ -128,6 +128,26 @@ def overlapping_groups(manifest: Manifest, split: str) -> list[str]:
     return sorted(train & test)
 
 
+def check_splits(manifest: Manifest, allow_overlap: bool = False) -> None:
+    """See that every split has two parts, and that they share no group.
+
+    Raises
+    ------
+    ValueError
+        Naming the split, and one of the groups that are in both its parts.
+    """
+    for split, parts in manifest.splits.items():
+        for which in ("train", "test"):
+            if not (parts == which).any():
+                raise ValueError(f"{split} has no {which} items")
+        shared = overlapping_groups(manifest, split)
+        if shared and not allow_overlap:
+            raise ValueError(
+                f"{split} has {len(shared)} groups in both its training and its test part (such as {shared[0]!r}): "
+                "what is learnt of them would count as accuracy. If that is the data set's protocol, allow overlap"
+            )
+
+
 # -- a data set's own lists ------------------------------------------------------------------------
 
 

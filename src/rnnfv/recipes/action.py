@@ -11,7 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from rnnfv.datasets.labelled import LabelledSequences
-from rnnfv.datasets.manifest import overlapping_groups
+from rnnfv.datasets.manifest import check_splits
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.metrics import mean_accuracy
 from rnnfv.recipes.comparison import POOLINGS, Candidate, Choice, Result, candidate, choose, evaluate
@@ -53,6 +53,8 @@ class Settings:
     dropout, weight_decay, learning_rate : float
     n_reduced : int
         Numbers to which PCA reduces the RNN-FV of wide features.
+    is_streamed : bool
+        Choose only what `rnnfv.recipes.streaming.ActionStream` can do: no scaling by a whole sequence.
     device : str
         Where nets and mixtures are trained.
     jobs : int, optional
@@ -70,6 +72,7 @@ class Settings:
     weight_decay: float = 1e-4
     learning_rate: float = 1e-3
     n_reduced: int = 1000
+    is_streamed: bool = False
     device: str = "auto"
     jobs: int | None = None
 
@@ -175,8 +178,7 @@ def evaluate_actions(
     ValueError
         If a split's parts share a group, or a part is empty.
     """
-    for split in data.manifest.splits:
-        _check_split(data, split, allow_overlap)
+    check_splits(data.manifest, allow_overlap)
     rows = {name: Row() for name in settings.poolings}
     for split in data.manifest.splits:
         train, test = data.part(split, "train"), data.part(split, "test")
@@ -250,6 +252,10 @@ class Chain:
             raise ValueError("features as wide as these take one value of deltas: it is not chosen on validation data")
         return StepPreprocessor(deltas=deltas[0], basis="pca", n_components=WIDE, unit_steps=True)
 
+    def _narrow_preparations(self) -> dict[str, list[Any]]:
+        preparations = {**NARROW_PREPARATIONS, "deltas": list(self.settings.deltas or NARROW_DELTAS)}
+        return preparations | ({"scale_sequences": [False]} if self.settings.is_streamed else {})
+
     def prepare(self, part: Part) -> Part:
         """The part as `candidate` wants it: narrow features as they are, since every pooling prepares them itself."""
         return part if self._preparation is None else (self._preparation.transform(part[0]), *part[1:])
@@ -257,11 +263,10 @@ class Chain:
     def candidate(self, pooling: str) -> Candidate:
         """The pooling behind `prepare`, and what may be chosen for it."""
         settings, prepares = self.settings, self._preparation is None
-        deltas = list(settings.deltas or NARROW_DELTAS)
         units = 200 if self.is_wide else 100
         made = candidate(
             pooling,
-            {**NARROW_PREPARATIONS, "deltas": deltas} if prepares else {},
+            self._narrow_preparations() if prepares else {},
             settings.components,
             settings.n_reduced if self.is_wide else None,
             hidden_size=settings.hidden_size or units,
@@ -310,16 +315,3 @@ def as_json(rows: dict[str, Row], protocol: dict[str, Any], settings: Settings) 
             for name, row in rows.items()
         },
     }
-
-
-def _check_split(data: LabelledSequences, split: str, allow_overlap: bool) -> None:
-    parts = data.manifest.splits[split]
-    for which in ("train", "test"):
-        if not (parts == which).any():
-            raise ValueError(f"{split} has no {which} items")
-    shared = overlapping_groups(data.manifest, split)
-    if shared and not allow_overlap:
-        raise ValueError(
-            f"{split} has {len(shared)} groups in both its training and its test part (such as {shared[0]!r}): "
-            "what is learnt of them would count as accuracy. If that is the data set's protocol, allow overlap"
-        )
