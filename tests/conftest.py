@@ -1,3 +1,8 @@
+import os
+
+# Small matrices: more threads would only wait for each other. Read when NumPy and torch are first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
