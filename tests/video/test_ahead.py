@@ -87,13 +87,17 @@ def one_grey(frames):
     return [int(frame[0, 0, 0]) for frame in frames]
 
 
+def own_processes():
+    """Those that `decode_ahead` started: pools that other tests used may live on beside them."""
+    spawned = multiprocessing.get_context("spawn").Process
+    return [process for process in multiprocessing.active_children() if isinstance(process, spawned)]
+
+
 def no_process_is_left(pids=()):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    # Other tests' pools (joblib's are not spawned in this way) may live on.
-    spawned = multiprocessing.get_context("spawn").Process
-    return not any(isinstance(process, spawned) for process in multiprocessing.active_children())
+    return own_processes() == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -173,7 +177,7 @@ def test_leaving_early_leaves_no_process(tmp_path, trap, how):
     paths = [greys(tmp_path / "a", [1] * 5), greys(tmp_path / "b", [203])]
     events = decode_ahead(paths, EVERY, trap, workers=2, block=1)
     next(events)
-    pids = [process.pid for process in multiprocessing.active_children()]
+    pids = [process.pid for process in own_processes()]
     assert len(pids) == 2
     if how == "close":
         events.close()

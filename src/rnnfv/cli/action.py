@@ -70,7 +70,8 @@ def evaluate(
     splits
         Only these, such as `split1,split2`.
     deltas
-        Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features, none for wide ones.
+        Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features; `0,1` for wide ones,
+        `0` where there are 2000 training sequences or more.
     components
         Sizes of mixtures to choose from.
     hidden_size
@@ -202,7 +203,8 @@ def fit(
     mean
         The `.npy` file with the mean of all clips, where c3d was used with one.
     deltas
-        Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features, none for wide ones.
+        Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features; `0,1` for wide ones,
+        `0` where there are 2000 training sequences or more.
     components
         Sizes of mixtures to choose from.
     hidden_size

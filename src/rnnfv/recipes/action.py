@@ -23,7 +23,9 @@ NARROW_PREPARATIONS: dict[str, list[Any]] = {
 }
 NARROW_DELTAS = (1, 3)
 NARROW_EPOCHS = (1, 4, 8)
-_LARGE = 2000  # training sequences from which on one validation part is enough
+WIDE_PREPARATION: dict[str, list[Any]] = {"basis": ["pca"], "n_components": [500], "unit_steps": [True]}
+WIDE_DELTAS = (0, 1)
+_LARGE = 2000  # training sequences from which on nothing is chosen that would need many fits
 
 Part = Any  # (Sequences, labels, groups)
 
@@ -33,9 +35,10 @@ class Settings:
     """How poolings are fitted. None stands for what the width of the features asks for.
 
     *Wide* features, 500 values a step or more: PCA to 500 and L2 on the training frames, a net of 200 + 200 units whose
-    epoch the probe chooses on a validation part without common groups, PCA to 1000 behind it (SPEC S7, S10). *Narrow*
-    ones, such as skeletons and sensors: scaling, rotation, differences and the number of epochs are chosen for each
-    pooling by cross-validation within the training part, no group on both sides; a net of 100 + 100 units.
+    epoch the probe chooses on a validation part without common groups, PCA to 1000 behind it (SPEC S7, S10). With fewer
+    than 2000 training sequences each pooling may also have the differences of successive steps, if cross-validation
+    within the training part says so, no group on both sides. *Narrow* ones, such as skeletons and sensors: scaling,
+    rotation, differences and the number of epochs are chosen in that way; a net of 100 + 100 units.
 
     Parameters
     ----------
@@ -44,7 +47,8 @@ class Settings:
     seeds : int
         Fits of each pooling, with the seeds 0, 1, ...
     deltas : tuple of int, optional
-        Lags of the differences to choose from, 0 for none. Default: 1 and 3 for narrow features, none for wide ones.
+        Lags of the differences to choose from, 0 for none. Default: 1 and 3 for narrow features; 0 and 1 for wide ones
+        of less than 2000 training sequences, else 0.
     components : tuple of int
         Sizes of the mixtures to choose from (paper, section 7.1).
     hidden_size, projection_size : int, optional
@@ -231,7 +235,7 @@ class Chain:
     ----------
     settings : Settings
     train : tuple of (Sequences, labels, groups)
-        The preparation of wide features is fitted on it.
+        What all poolings share is fitted on it.
     transfer : Pipeline, optional
         See `evaluate_actions`.
     """
@@ -239,25 +243,26 @@ class Chain:
     def __init__(self, settings: Settings, train: Part, transfer: Pipeline | None = None) -> None:
         self.settings = settings
         self.is_wide = (train[0].dim or 0) >= WIDE
+        self._is_large = len(train[1]) >= _LARGE
         self._encoder = None if transfer is None else FrozenEstimator(transfer["encoder"])
         self._preparation: StepPreprocessor | None = None
+        choices = self._preparations()
         if transfer is not None:
             self._preparation = transfer["prepare"]
-        elif self.is_wide:
-            self._preparation = self._wide_preparation().fit(train[0])
+        elif all(len(values) == 1 for values in choices.values()):  # one for all poolings: fitted once
+            only = {name: values[0] for name, values in choices.items()}
+            self._preparation = StepPreprocessor(**only).fit(train[0])
 
-    def _wide_preparation(self) -> StepPreprocessor:
-        deltas = self.settings.deltas or (0,)
-        if len(deltas) > 1:
-            raise ValueError("features as wide as these take one value of deltas: it is not chosen on validation data")
-        return StepPreprocessor(deltas=deltas[0], basis="pca", n_components=WIDE, unit_steps=True)
-
-    def _narrow_preparations(self) -> dict[str, list[Any]]:
-        preparations = {**NARROW_PREPARATIONS, "deltas": list(self.settings.deltas or NARROW_DELTAS)}
-        return preparations | ({"scale_sequences": [False]} if self.settings.is_streamed else {})
+    def _preparations(self) -> dict[str, list[Any]]:
+        """What may be chosen for each pooling."""
+        if self.is_wide:
+            usual = (0,) if self._is_large else WIDE_DELTAS
+            return {**WIDE_PREPARATION, "deltas": list(self.settings.deltas or usual)}
+        scaled = {"scale_sequences": [False]} if self.settings.is_streamed else {}
+        return {**NARROW_PREPARATIONS, "deltas": list(self.settings.deltas or NARROW_DELTAS), **scaled}
 
     def prepare(self, part: Part) -> Part:
-        """The part as `candidate` wants it: narrow features as they are, since every pooling prepares them itself."""
+        """The part as `candidate` wants it: as it is, where every pooling prepares it in its own way."""
         return part if self._preparation is None else (self._preparation.transform(part[0]), *part[1:])
 
     def candidate(self, pooling: str) -> Candidate:
@@ -266,7 +271,7 @@ class Chain:
         units = 200 if self.is_wide else 100
         made = candidate(
             pooling,
-            self._narrow_preparations() if prepares else {},
+            self._preparations() if prepares else {},
             settings.components,
             settings.n_reduced if self.is_wide else None,
             hidden_size=settings.hidden_size or units,
@@ -281,13 +286,13 @@ class Chain:
         if made.is_trained_net and self._encoder is not None:
             made.pipeline.set_params(encoder=self._encoder)
             made.grid.clear()
-        elif made.is_trained_net and prepares and settings.max_epochs is None:
+        elif made.is_trained_net and not self.is_wide and settings.max_epochs is None:
             made.grid["encoder__max_epochs"] = list(NARROW_EPOCHS)
         return made
 
     def choose(self, pooling: str, train: Part) -> Choice:
         """Choose the pooling's parameters within the training part."""
-        folds = 1 if len(train[1]) >= _LARGE else 3
+        folds = 1 if self._is_large else 3
         seqs, labels, groups = train
         return choose(self.candidate(pooling), seqs, labels, groups, folds, self.settings.jobs)
 
