@@ -26,7 +26,7 @@ class LinearSVM(SaveMixin, LinearClassifierMixin, BaseEstimator):
     the weights, intercept included, plus C times the sum of squared hinge losses. `LinearSVC` visits one sample of one
     class at a time; here Newton steps for all classes share their matrix products with the data, which is tens of
     times faster for 100 classes of 10,000 vectors. Each product costs 2 n d C operations, and memory beside the data
-    is a few matrices (n, classes).
+    is a copy of it and a few matrices (n, classes) and (d, classes).
 
     Parameters
     ----------

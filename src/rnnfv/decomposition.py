@@ -182,10 +182,13 @@ class KroneckerPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
         n_rows = checked_n_outputs(X, n_outputs)
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        some = X[:: max(1, len(X) // self.n_samples)] - self.mean_
-        matrices = some.reshape(len(some), n_rows, -1)
-        row_values, row_vectors = _descending(np.tensordot(matrices, matrices, axes=([0, 2], [0, 2])))
-        values, vectors = _descending(np.tensordot(matrices, matrices, axes=([0, 1], [0, 1])))
+        row_side: Any = 0.0
+        side: Any = 0.0
+        for _, block in _centred_rows(X[:: -(-len(X) // self.n_samples)], self.mean_):
+            matrices = block.reshape(len(block), n_rows, -1)
+            row_side = row_side + np.tensordot(matrices, matrices, axes=([0, 2], [0, 2]))
+            side = side + np.tensordot(matrices, matrices, axes=([0, 1], [0, 1]))
+        (row_values, row_vectors), (values, vectors) = _descending(row_side), _descending(side)
         strongest = np.argsort(-np.outer(row_values, values), axis=None, kind="stable")[: self.n_components]
         i, j = np.divmod(strongest, len(values))
         a, b = i.max() + 1, j.max() + 1

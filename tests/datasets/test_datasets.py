@@ -57,6 +57,7 @@ def test_an_item_without_features_is_named(written):
         ("id,label,split1\na,x,train\n,x,test\n", "line 3: the id ''"),
         ("id,label,split1\na,x,valid\n", "line 2: split1 is 'valid'"),
         ("id,label,split1\na,x\n", "line 2: split1 is None"),
+        ("id,split1,label\na,train\n", "line 2 ends before its label"),
     ],
 )
 def test_wrong_manifests_name_the_line(tmp_path, text, message):

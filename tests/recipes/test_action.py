@@ -119,3 +119,16 @@ def test_a_streamed_recogniser_needs_no_whole_sequence():
     stream = ActionStream(model)
     scores = stream.push(train[0][0]).scores()
     np.testing.assert_allclose(scores[1], model.decision_function(train[0][:1])[0], rtol=1e-4)
+
+
+def test_another_encoder_cannot_be_transferred():
+    model = fit_action(made(4).part("split1", "train"), Settings(poolings=("rnn-fv",), **FAST))
+    with pytest.raises(ValueError, match="RNNFisherVector, which is not that of hidden"):
+        evaluate_actions(made(4), Settings(poolings=("mean", "hidden"), **FAST), transfer=model)
+
+
+def test_items_without_a_label_are_named():
+    data = made(4)
+    data.manifest.labels[3] = ""
+    with pytest.raises(ValueError, match="'clip3' is in split1 but has no label"):
+        evaluate_actions(data, Settings(poolings=("mean",), **FAST))

@@ -54,10 +54,12 @@ def test_what_does_not_fit_together_is_named(tmp_path, manifest, rng):
     write_vectors(tmp_path / "two", "split1", 0, fewer)
     with pytest.raises(ValueError, match="not of the same items: only one of them has 'clip0'"):
         fuse([tmp_path / "one", tmp_path / "two"], manifest)
-    with pytest.raises(FileNotFoundError, match="keep the vectors of that run with --vectors"):
+    with pytest.raises(FileNotFoundError, match="evaluate that run with --vectors, for this split and seed"):
         fuse([tmp_path / "three"], manifest)
-    with pytest.raises(ValueError, match="the manifest has no item 'clip0'"):
+    with pytest.raises(ValueError, match="'clip0' in the train part of split1, but the manifest has not"):
         fuse([tmp_path / "one"], manifest.part(slice(1, None)))
+    with pytest.raises(ValueError, match="seeds is 0"):
+        fuse([tmp_path / "one"], manifest, seeds=0)
     (tmp_path / "one" / "split1-seed0.npz").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match="damaged"):
         read_vectors(tmp_path / "one", "split1", 0)

@@ -46,8 +46,8 @@ def evaluate(
 
     Everything is chosen and fitted on a split's training part, validation parts never sharing a group with the rest.
     Features of 500 values a step or more go the paper's way: PCA to 500, L2, a net stopped by its probe, PCA to 1000,
-    power, L2, linear SVM. Narrower ones, such as skeletons, choose their preparation for each pooling by
-    cross-validation.
+    power, L2, linear SVM; small sets choose their differences, too. Narrower features, such as skeletons, choose their
+    preparation for each pooling by cross-validation.
 
     Example: `rnnfv action evaluate --features features/ --manifest ucf101.csv --seeds 3 --json table.json`
 

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -40,8 +39,7 @@ def run_watch(
     """Watch a video with a saved recogniser; the parameters are those of `rnnfv action predict`, and of `watch`."""
     from rnnfv.recipes.recognizer import load_recognizer
 
-    recognizer = load_recognizer(model)
-    recognizer = replace(recognizer, weights=weights or recognizer.weights, mean=mean or recognizer.mean)
+    recognizer = load_recognizer(model, weights=weights, mean=mean)
     watch(recognizer, source, as_json=as_json, device=device)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,14 @@ def read_manifest(path: Path | str) -> Manifest:
         if missing:
             raise ValueError(f"{path}: the column {missing[0]!r} is missing; columns are id, label, group, split1, ...")
         rows = list(reader)
-    splits = sorted((name for name in columns if name.startswith("split")), key=lambda name: (len(name), name))
+    splits = sorted((name for name in columns if re.fullmatch(r"split\d+", name)), key=lambda name: (len(name), name))
     seen: set[str] = set()
     for line, row in enumerate(rows, start=2):
         if not row["id"] or row["id"] in seen:
             raise ValueError(f"{path}, line {line}: the id {row['id']!r} is empty or comes a second time")
         seen.add(row["id"])
+        if row["label"] is None:
+            raise ValueError(f"{path}, line {line} ends before its label")
         for name in splits:
             if row[name] not in _PARTS:
                 raise ValueError(f"{path}, line {line}: {name} is {row[name]!r}; it must be train, test or empty")
@@ -129,7 +132,7 @@ def overlapping_groups(manifest: Manifest, split: str) -> list[str]:
 
 
 def check_splits(manifest: Manifest, allow_overlap: bool = False) -> None:
-    """See that every split has two parts, and that they share no group.
+    """See that every split has two parts, all of whose items have a label, and that they share no group.
 
     Raises
     ------
@@ -140,6 +143,11 @@ def check_splits(manifest: Manifest, allow_overlap: bool = False) -> None:
         for which in ("train", "test"):
             if not (parts == which).any():
                 raise ValueError(f"{split} has no {which} items")
+        unlabelled = manifest.ids[(parts != "") & (manifest.labels == "")]
+        if unlabelled.size:
+            raise ValueError(
+                f"{str(unlabelled[0])!r} is in {split} but has no label: give it one, or empty its {split}"
+            )
         shared = overlapping_groups(manifest, split)
         if shared and not allow_overlap:
             raise ValueError(

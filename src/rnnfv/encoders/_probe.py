@@ -41,7 +41,8 @@ def validation_split(
     elif y is None:
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
     else:
-        folds = min(max(2, round(1 / fraction)), len(np.unique(groups)))
+        largest = int(np.unique(y, return_counts=True)[1].max())
+        folds = max(2, min(round(1 / fraction), len(np.unique(groups)), largest))
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     train, validation = next(iter(splitter.split(np.zeros(n), y, groups)))
     return train, validation

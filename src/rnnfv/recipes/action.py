@@ -84,8 +84,9 @@ class Settings:
         unknown = [name for name in self.poolings if name not in POOLINGS]
         if unknown:
             raise ValueError(f"there is no pooling {unknown[0]!r}: choose among {', '.join(POOLINGS)}")
-        if self.seeds < 1:
-            raise ValueError(f"seeds is {self.seeds}: it must be at least 1")
+        for name in ("seeds", "hidden_size", "projection_size", "max_epochs", "n_reduced"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: it must be at least 1")
 
 
 @dataclass
@@ -180,9 +181,11 @@ def evaluate_actions(
     Raises
     ------
     ValueError
-        If a split's parts share a group, or a part is empty.
+        If a split's parts share a group, a part is empty, or the transferred recogniser has another encoder.
     """
     check_splits(data.manifest, allow_overlap)
+    if transfer is not None:
+        _check_transfer(transfer, settings)
     rows = {name: Row() for name in settings.poolings}
     for split in data.manifest.splits:
         train, test = data.part(split, "train"), data.part(split, "test")
@@ -320,3 +323,14 @@ def as_json(rows: dict[str, Row], protocol: dict[str, Any], settings: Settings) 
             for name, row in rows.items()
         },
     }
+
+
+def _check_transfer(transfer: Pipeline, settings: Settings) -> None:
+    found = type(transfer["encoder"])
+    for name in settings.poolings:
+        made = candidate(name, {})
+        if made.is_trained_net and type(made.pipeline["encoder"]) is not found:
+            raise ValueError(
+                f"the transferred recogniser has the encoder {found.__name__}, which is not that of {name}: "
+                "choose other poolings, or another recogniser"
+            )

@@ -124,7 +124,10 @@ def choose(
     """
     if not chosen_from.grid:
         return Choice({}, None)
-    splitter: Any = StratifiedGroupKFold(5 if folds == 1 else folds, shuffle=True, random_state=0)
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError("all training sequences are of one group: no validation part can be cut from them")
+    splitter: Any = StratifiedGroupKFold(min(5 if folds == 1 else folds, n_groups), shuffle=True, random_state=0)
     if folds == 1:
         splitter = [next(splitter.split(np.zeros(len(y)), y, groups))]
     pipeline = clone(chosen_from.pipeline)

@@ -34,7 +34,13 @@ class SplitVectors:
 
 
 def write_vectors(run: Path | str, split: str, seed: int, vectors: SplitVectors) -> Path:
-    """Write the vectors of a split to the folder of a run: ``<run>/<split>-seed<seed>.npz``."""
+    """Write the vectors of a split to the folder of a run: ``<run>/<split>-seed<seed>.npz``.
+
+    The first seed begins a new run: other seeds of that split are removed.
+    """
+    if seed == 0:
+        for old in Path(run).glob(f"{split}-seed*.npz"):
+            old.unlink()
     path = Path(run) / f"{split}-seed{seed}.npz"
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{name: getattr(vectors, name) for name in _ARRAYS})
@@ -53,7 +59,7 @@ def read_vectors(run: Path | str, split: str, seed: int) -> SplitVectors:
     """
     path = Path(run) / f"{split}-seed{seed}.npz"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: keep the vectors of that run with --vectors")
+        raise FileNotFoundError(f"{path} is not there: evaluate that run with --vectors, for this split and seed")
     try:
         with np.load(path, allow_pickle=False) as file:
             return SplitVectors(**{name: file[name] for name in _ARRAYS})
@@ -82,18 +88,28 @@ def fuse(runs: Sequence[Path | str], manifest: Manifest, seeds: int = 1) -> dict
     Raises
     ------
     ValueError
-        If the runs are of different items, or of items that the manifest does not know.
+        If the runs are of different items, or their parts are not those of the manifest.
     """
+    if seeds < 1:
+        raise ValueError(f"seeds is {seeds}: it must be at least 1")
     labels = dict(zip(manifest.ids.tolist(), manifest.labels.tolist(), strict=True))
     return {
-        split: [_accuracy([_seed_of(run, split, seed) for run in runs], runs, labels) for seed in range(seeds)]
+        split: [
+            _accuracy([_seed_of(run, manifest, split, seed) for run in runs], runs, labels) for seed in range(seeds)
+        ]
         for split in manifest.splits
     }
 
 
-def _seed_of(run: Path | str, split: str, seed: int) -> SplitVectors:
+def _seed_of(run: Path | str, manifest: Manifest, split: str, seed: int) -> SplitVectors:
     is_single = not (Path(run) / f"{split}-seed1.npz").exists()
-    return read_vectors(run, split, 0 if is_single else seed)
+    vectors = read_vectors(run, split, 0 if is_single else seed)
+    for part, ids in (("train", vectors.train_ids), ("test", vectors.test_ids)):
+        listed = set(manifest.ids[manifest.splits[split] == part].tolist())
+        for name in ids.tolist():
+            if name not in listed:
+                raise ValueError(f"{run} has {name!r} in the {part} part of {split}, but the manifest has not")
+    return vectors
 
 
 def _accuracy(parts: list[SplitVectors], runs: Sequence[Path | str], labels: dict[str, str]) -> float:
@@ -102,9 +118,6 @@ def _accuracy(parts: list[SplitVectors], runs: Sequence[Path | str], labels: dic
     for run, part in zip(runs[1:], parts[1:], strict=True):
         train.append(part.train[_rows(part.train_ids, first.train_ids, run, runs[0])])
         test.append(part.test[_rows(part.test_ids, first.test_ids, run, runs[0])])
-    unknown = [name for name in [*first.train_ids.tolist(), *first.test_ids.tolist()] if name not in labels]
-    if unknown:
-        raise ValueError(f"the manifest has no item {unknown[0]!r}, of which {runs[0]} holds a vector")
     classifier = LinearSVM().fit(np.concatenate(train, axis=1), [labels[name] for name in first.train_ids.tolist()])
     truth = [labels[name] for name in first.test_ids.tolist()]
     return 100 * float(classifier.score(np.concatenate(test, axis=1), truth))

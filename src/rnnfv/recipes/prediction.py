@@ -62,7 +62,8 @@ def predict_videos(
 ) -> list[Prediction]:
     """Name the actions in videos.
 
-    In memory are the features of a few videos at a time, however many there are.
+    In memory are the features of a few videos at a time, however many there are; explained ones also keep the frames of
+    their strongest moments, at most eight each.
 
     Parameters
     ----------

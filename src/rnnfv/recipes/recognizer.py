@@ -273,7 +273,7 @@ def _rows(manifest: Manifest, split: str | None) -> NDArray[np.bool_]:
     """The items to fit on."""
     if split is not None and split not in manifest.splits:
         raise ValueError(f"there is no split {split!r} in the manifest: choose one of {', '.join(manifest.splits)}")
-    rows = manifest.labels != "" if split is None else manifest.splits[split] == "train"
+    rows = (manifest.labels != "") & (True if split is None else manifest.splits[split] == "train")
     if not rows.any():
         raise ValueError("no item of the manifest has a label" if split is None else f"{split} has no train items")
     return rows
