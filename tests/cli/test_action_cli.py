@@ -99,6 +99,7 @@ def test_splits_can_be_chosen_and_items_left_out(walks, tmp_path, capsys):
         (["--splits", "split7"], "no split 'split7'"),
         (["--deltas", "one"], "--deltas is 'one'"),
         (["--seeds", "0"], "seeds is 0"),
+        (["--transfer", "model", "--epochs", "2"], "leave out --epochs"),
     ],
 )
 def test_wrong_use_is_one_line(walks, options, words, capsys):

@@ -106,6 +106,10 @@ def test_wrong_settings():
         Settings(poolings=("max",))
     with pytest.raises(ValueError, match="seeds is 0"):
         Settings(seeds=0)
+    with pytest.raises(ValueError, match="hidden_size is 0: it must be at least 1"):
+        Settings(hidden_size=0)
+    with pytest.raises(ValueError, match="only rnn-fv and rnn-fv-kron can be streamed"):
+        Settings(poolings=("mean",), is_streamed=True)
     data = made(4)
     data.manifest.splits["split1"][:] = "train"
     with pytest.raises(ValueError, match="split1 has no test items"):

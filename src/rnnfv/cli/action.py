@@ -104,6 +104,11 @@ def evaluate(
     from rnnfv.cli.evaluate import run_evaluate
     from rnnfv.recipes.action import Settings
 
+    chosen = {"--deltas": deltas, "--hidden-size": hidden_size, "--projection-size": projection_size}
+    chosen |= {"--epochs": epochs}
+    given = [option for option, value in chosen.items() if value is not None]
+    if transfer is not None and given:
+        raise ValueError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
     settings = Settings(
         poolings=tuple(poolings.split(",")),
         seeds=seeds,

@@ -84,6 +84,8 @@ class Settings:
         unknown = [name for name in self.poolings if name not in POOLINGS]
         if unknown:
             raise ValueError(f"there is no pooling {unknown[0]!r}: choose among {', '.join(POOLINGS)}")
+        if self.is_streamed and not set(self.poolings) <= {"rnn-fv", "rnn-fv-kron"}:
+            raise ValueError("only rnn-fv and rnn-fv-kron can be streamed: choose one of them")
         for name in ("seeds", "hidden_size", "projection_size", "max_epochs", "n_reduced"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
