@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import overload
 
 from cyclopts import App
 
@@ -112,7 +113,7 @@ def evaluate(
     settings = Settings(
         poolings=tuple(poolings.split(",")),
         seeds=seeds,
-        deltas=None if deltas is None else numbers(deltas, "--deltas"),
+        deltas=numbers(deltas, "--deltas"),
         components=numbers(components, "--components"),
         hidden_size=hidden_size,
         projection_size=projection_size,
@@ -127,7 +128,7 @@ def evaluate(
         features,
         manifest,
         settings,
-        splits=None if splits is None else tuple(splits.split(",")),
+        splits=names(splits),
         transfer=transfer,
         vectors=vectors,
         allow_overlap=allow_overlap,
@@ -163,7 +164,7 @@ def fuse(*runs: Path, manifest: Path, seeds: int = 1, splits: str | None = None,
 
     if len(runs) < 1:
         raise ValueError("give the folders of the runs that are to be fused")
-    run_fuse(runs, manifest, seeds, None if splits is None else tuple(splits.split(",")), json)
+    run_fuse(runs, manifest, seeds, names(splits), json)
     return 0
 
 
@@ -232,7 +233,7 @@ def fit(
 
     settings = Settings(
         poolings=(pooling,),
-        deltas=None if deltas is None else numbers(deltas, "--deltas"),
+        deltas=numbers(deltas, "--deltas"),
         components=numbers(components, "--components"),
         hidden_size=hidden_size,
         projection_size=projection_size,
@@ -378,7 +379,7 @@ def idt(
         manifest,
         components=components,
         seeds=seeds,
-        splits=None if splits is None else tuple(splits.split(",")),
+        splits=names(splits),
         vectors=vectors,
         allow_overlap=allow_overlap,
         skip_missing=skip_missing,
@@ -387,9 +388,18 @@ def idt(
     return 0
 
 
-def numbers(text: str, option: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them."""
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names with commas between them; None stays None."""
+    return None if text is None else tuple(text.split(","))
+
+
+@overload
+def numbers(text: str, option: str) -> tuple[int, ...]: ...
+@overload
+def numbers(text: str | None, option: str) -> tuple[int, ...] | None: ...
+def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them; None stays None."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        return None if text is None else tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"{option} is {text!r}: give whole numbers with commas between them, such as 1,3") from None

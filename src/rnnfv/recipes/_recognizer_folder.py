@@ -12,9 +12,9 @@ from sklearn.pipeline import Pipeline
 
 from rnnfv import __version__
 from rnnfv.recipes._job import read_json, write_json
-from rnnfv.storage import ModelFolderError, atomic_file, atomic_folder, load, model_checksum, save
+from rnnfv.storage import ModelFolderError, atomic_file, atomic_folder, file_identity, load, model_checksum, save
 
-__all__ = ["check_replaceable", "fail", "read_folder", "sha256_of", "write_folder"]
+__all__ = ["check_replaceable", "fail", "read_folder", "write_folder"]
 
 _FORMAT, _FORMAT_VERSION = "rnnfv-action", 1
 _RECORD, _PIPELINE, _BACKBONE = "action.json", "recognizer", "backbone"
@@ -87,14 +87,6 @@ def check_replaceable(folder: str | Path) -> None:
         fail(folder, "it is not a folder", _GIVE_NEW)
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fail(folder: Path, what: str, remedy: str = _FIT_AGAIN, cause: Exception | None = None) -> NoReturn:
     """Raise a ModelFolderError of one line."""
     raise ModelFolderError(" ".join(f"{folder}: {what}; {remedy}".split())) from cause
@@ -129,7 +121,7 @@ def _own_file(folder: Path, entry: dict[str, str]) -> Path:
     path = folder / _BACKBONE / entry["file"]
     if path.resolve().parent != folder.resolve() / _BACKBONE or not path.is_file():
         fail(folder, f"it has no file {_BACKBONE}/{entry['file']}")
-    if sha256_of(path) != entry.get("sha256"):
+    if file_identity(path)["sha256"] != entry.get("sha256"):
         fail(folder, f"the checksum of {_BACKBONE}/{path.name} is wrong")
     return path
 
@@ -137,7 +129,7 @@ def _own_file(folder: Path, entry: dict[str, str]) -> Path:
 def _copy(source: Path, target: Path) -> dict[str, str]:
     with atomic_file(target) as temporary:
         shutil.copyfile(source, temporary)
-    return {"file": target.name, "sha256": sha256_of(target)}
+    return file_identity(target)
 
 
 def _checksum(record: dict[str, Any]) -> str:

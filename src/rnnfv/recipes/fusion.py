@@ -92,13 +92,20 @@ def fuse(runs: Sequence[Path | str], manifest: Manifest, seeds: int = 1) -> dict
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}: it must be at least 1")
-    labels = dict(zip(manifest.ids.tolist(), manifest.labels.tolist(), strict=True))
     return {
         split: [
-            _accuracy([_seed_of(run, manifest, split, seed) for run in runs], runs, labels) for seed in range(seeds)
+            svm_accuracy(_joined([_seed_of(run, manifest, split, seed) for run in runs], runs), manifest)
+            for seed in range(seeds)
         ]
         for split in manifest.splits
     }
+
+
+def svm_accuracy(vectors: SplitVectors, manifest: Manifest) -> float:
+    """Accuracy on the test part, in percent, of a linear SVM that learnt from the training part."""
+    labels = dict(zip(manifest.ids.tolist(), manifest.labels.tolist(), strict=True))
+    classifier = LinearSVM().fit(vectors.train, [labels[name] for name in vectors.train_ids.tolist()])
+    return 100 * float(classifier.score(vectors.test, [labels[name] for name in vectors.test_ids.tolist()]))
 
 
 def _seed_of(run: Path | str, manifest: Manifest, split: str, seed: int) -> SplitVectors:
@@ -112,15 +119,14 @@ def _seed_of(run: Path | str, manifest: Manifest, split: str, seed: int) -> Spli
     return vectors
 
 
-def _accuracy(parts: list[SplitVectors], runs: Sequence[Path | str], labels: dict[str, str]) -> float:
+def _joined(parts: list[SplitVectors], runs: Sequence[Path | str]) -> SplitVectors:
+    """The runs' vectors side by side, in the order of the first run's items."""
     first = parts[0]
     train, test = [first.train], [first.test]
     for run, part in zip(runs[1:], parts[1:], strict=True):
         train.append(part.train[_rows(part.train_ids, first.train_ids, run, runs[0])])
         test.append(part.test[_rows(part.test_ids, first.test_ids, run, runs[0])])
-    classifier = LinearSVM().fit(np.concatenate(train, axis=1), [labels[name] for name in first.train_ids.tolist()])
-    truth = [labels[name] for name in first.test_ids.tolist()]
-    return 100 * float(classifier.score(np.concatenate(test, axis=1), truth))
+    return SplitVectors(first.train_ids, np.concatenate(train, axis=1), first.test_ids, np.concatenate(test, axis=1))
 
 
 def _rows(ids: NDArray[np.str_], wanted: NDArray[np.str_], run: Path | str, first: Path | str) -> list[int]:

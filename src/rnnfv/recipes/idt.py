@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.classification import LinearSVM
 from rnnfv.datasets.manifest import Manifest, check_splits
 from rnnfv.recipes.action import Row
-from rnnfv.recipes.fusion import SplitVectors, write_vectors
+from rnnfv.recipes.fusion import SplitVectors, svm_accuracy, write_vectors
 from rnnfv.recipes.trajectories import TrajectoryFisherVector
 from rnnfv.video.trajectories import read_trajectories
 
@@ -127,7 +126,7 @@ def evaluate_trajectories(
             if vectors is not None:
                 write_vectors(Path(vectors) / "idt", split, seed, encoded)
             tell("classifying")
-            row.accuracies.setdefault(split, []).append(_accuracy(encoded, manifest))
+            row.accuracies.setdefault(split, []).append(svm_accuracy(encoded, manifest))
             row.dim = encoded.train.shape[1]
             del encoded  # or the next ones would be in memory beside them
     return row
@@ -165,12 +164,6 @@ def _transform(
         tell(f"encoding {part} file {i + 1} of {len(files)}")
         vectors[i] = encoder.transform([file])[0]
     return vectors
-
-
-def _accuracy(encoded: SplitVectors, manifest: Manifest) -> float:
-    labels = dict(zip(manifest.ids.tolist(), manifest.labels.tolist(), strict=True))
-    classifier = LinearSVM().fit(encoded.train, [labels[name] for name in encoded.train_ids.tolist()])
-    return 100 * float(classifier.score(encoded.test, [labels[name] for name in encoded.test_ids.tolist()]))
 
 
 def _prefixed(report: Callable[[str], None], where: str) -> Callable[[str], None]:

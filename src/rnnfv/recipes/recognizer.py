@@ -15,9 +15,9 @@ from sklearn.pipeline import Pipeline
 
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
-from rnnfv.recipes._recognizer_folder import check_replaceable, fail, read_folder, sha256_of, write_folder
+from rnnfv.recipes._recognizer_folder import check_replaceable, fail, read_folder, write_folder
 from rnnfv.recipes.action import Settings, fit_action
-from rnnfv.storage import feature_shards
+from rnnfv.storage import feature_shards, file_identity
 from rnnfv.video.backbones import Backbone, from_description
 from rnnfv.video.decode import Sampling
 
@@ -287,7 +287,7 @@ def _check_files(
         made_with = {} if description is None else description["weights"]
         if "file" not in made_with:
             raise ValueError(f"{features} was not made with a file of weights: leave --weights out")
-        if sha256_of(weights) != made_with.get("sha256"):
+        if file_identity(weights)["sha256"] != made_with.get("sha256"):
             raise ValueError(f"{weights} is not the {made_with['file']} that made {features}: give that one")
     has_mean = description is not None and isinstance(description["settings"].get("mean"), dict)
     if mean is not None and not has_mean:

@@ -10,6 +10,7 @@ from rnnfv.storage.features import (
     refuse_repeated_ids,
     write_features,
 )
+from rnnfv.storage.identity import file_identity
 from rnnfv.storage.models import ModelFolderError, load, model_checksum, save
 from rnnfv.storage.tree import SaveMixin
 
@@ -21,6 +22,7 @@ __all__ = [
     "atomic_folder",
     "count_sequences",
     "feature_shards",
+    "file_identity",
     "load",
     "model_checksum",
     "move_file",

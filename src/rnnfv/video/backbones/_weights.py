@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-__all__ = ["file_identity", "fill", "first_line", "read_weights"]
+__all__ = ["fill", "first_line", "read_weights"]
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -69,20 +68,6 @@ def fill(module: nn.Module, state: Mapping[str, torch.Tensor], path: Path, unuse
             raise ValueError(f"{path} does not fit: it has {key!r}, which this net has not")
     module.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
     module.requires_grad_(False).eval()
-
-
-def file_identity(path: Path) -> dict[str, str]:
-    """Name and SHA-256 of a file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file")
-    with path.open("rb") as file:
-        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def first_line(error: Exception) -> str:

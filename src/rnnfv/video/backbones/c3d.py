@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from rnnfv.devices import pick_device
-from rnnfv.video.backbones._weights import file_identity, fill, read_weights
+from rnnfv.storage import file_identity
+from rnnfv.video.backbones._weights import fill, read_weights
 from rnnfv.video.backbones.preprocessing import ResizeTo, as_frames
 
 __all__ = ["C3D", "CLIP_LENGTH", "C3DNetwork"]

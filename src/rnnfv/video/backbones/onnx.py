@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from rnnfv.devices import pick_device
-from rnnfv.video.backbones._weights import file_identity, first_line
+from rnnfv.storage import file_identity
+from rnnfv.video.backbones._weights import first_line
 from rnnfv.video.backbones.preprocessing import PIXELS, ResizeShorter, as_frames, scale_pixels
 
 __all__ = ["ONNX"]

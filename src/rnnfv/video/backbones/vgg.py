@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rnnfv.devices import pick_device
-from rnnfv.video.backbones._weights import file_identity, fill, read_weights
+from rnnfv.storage import file_identity
+from rnnfv.video.backbones._weights import fill, read_weights
 from rnnfv.video.backbones.preprocessing import ResizeShorter, as_frames, center_crop, scale_pixels, ten_crop
 
 __all__ = ["VGG", "VGGNetwork"]
