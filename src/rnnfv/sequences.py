@@ -249,6 +249,22 @@ class Sequences:
             rng.shuffle(batches)
         return batches
 
+    def blocks(self, max_steps: int) -> Iterator[slice]:
+        """Runs of neighbouring sequences of so many steps together, or of one sequence that is longer.
+
+        Examples
+        --------
+        >>> seqs = Sequences.from_list([np.ones((n, 2)) for n in (3, 2, 9, 1)])
+        >>> list(seqs.blocks(5))
+        [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+        """
+        first = 0
+        while first < len(self):
+            last = int(np.searchsorted(self.offsets, self.offsets[first] + max_steps, side="right")) - 1
+            last = max(last, first + 1)
+            yield slice(first, last)
+            first = last
+
     def padded(self, indices: Any = None) -> NDArray[Any]:
         """The chosen sequences as one array (n, longest, D), or (n, longest) of symbols, zeros behind each end.
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +189,27 @@ def test_patience_ends_training_early(ragged):
     encoder = RNNFisherVector(**SMALL | {"max_epochs": 50, "learning_rate": 0.3}, early_stopping="loss", patience=2)
     encoder.fit(ragged)
     assert len(encoder.history_["loss"]) == min(50, encoder.best_epoch_ + 2)
+
+
+def test_ones_own_judge_chooses_the_epoch(ragged):
+    seen = []
+
+    def judge(encoder):  # the second epoch is best, the third is not judged
+        seen.append(encoder.transform(ragged))
+        return [0.1, 0.5, math.nan, 0.5][len(seen) - 1]
+
+    encoder = RNNFisherVector(**SMALL | {"max_epochs": 4}).fit(ragged, judge=judge)
+    assert encoder.best_epoch_ == 2
+    assert (encoder.transform(ragged) == seen[1]).all()
+    assert len(encoder.history_["loss"]) == 4
+    # No sequence was held out: the net is that of training without a judgement.
+    plain = RNNFisherVector(**SMALL | {"max_epochs": 2}, early_stopping=None).fit(ragged)
+    assert (plain.transform(ragged) == seen[1]).all()
+
+
+def test_without_any_judgement_the_last_epoch_is_kept(ragged):
+    encoder = RNNFisherVector(**SMALL).fit(ragged, judge=lambda _: math.nan)
+    assert encoder.best_epoch_ == 2
 
 
 def test_groups_are_never_split(ragged, monkeypatch):

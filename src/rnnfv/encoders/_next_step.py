@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -97,7 +97,7 @@ class NextStepEncoder(SequenceEncoder):
 
     # -- learning --------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, groups: Any = None, judge: Callable[[Self], float] | None = None) -> Self:
         """Train the net.
 
         Parameters
@@ -107,6 +107,9 @@ class NextStepEncoder(SequenceEncoder):
             Labels; they only decide which epoch is kept (``early_stopping``).
         groups : array-like of shape (n,), optional
             Sequences of one group (one film, one person) are kept on one side of the validation split.
+        judge : callable, optional
+            Called with the encoder after every epoch; the epoch to which it gives the highest value is kept, the first
+            of equals, whatever ``early_stopping`` says, and all sequences train. NaN leaves an epoch unjudged.
 
         Raises
         ------
@@ -119,17 +122,17 @@ class NextStepEncoder(SequenceEncoder):
         self._check_parameters(seqs, y)
         self._check_fit(seqs)
         try:
-            return self._train(seqs, y, groups)
+            return self._train(seqs, y, groups, judge)
         except BaseException:  # half a training must not pass for a fitted encoder
             for name in [name for name in self.__dict__ if name.endswith("_")]:
                 del self.__dict__[name]
             raise
 
-    def _train(self, seqs: Sequences, y: Any, groups: Any) -> Self:
+    def _train(self, seqs: Sequences, y: Any, groups: Any, own_judge: Callable[[Self], float] | None) -> Self:
         seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         part, held_out = seqs, None
-        if self._stopping(y) is not None and self.max_epochs > 0:
+        if own_judge is None and self._stopping(y) is not None and self.max_epochs > 0:
             train_rows, rows = validation_split(len(seqs), y, groups, self.validation_fraction, seed)
             part, held_out = seqs[train_rows], seqs[rows]
         device = pick_device(self.device)
@@ -141,7 +144,7 @@ class NextStepEncoder(SequenceEncoder):
             self.network_ = self._new_network(outputs).to(device).eval()
             self.coordinates_ = self._sample_coordinates(rng)
             batcher = self._batcher(part)
-            judge = None
+            judge = None if own_judge is None else lambda: own_judge(self)
             if held_out is not None and self._stopping(y) == "probe":
                 labels = np.asarray(y)
                 judge = self._probe_judge(part, labels[train_rows], held_out, labels[rows])
@@ -325,5 +328,5 @@ class NextStepEncoder(SequenceEncoder):
 
 def _kept_epoch(history: dict[str, list[float]]) -> int:
     """The epoch that training kept, from 1: the first of the best, or the last."""
-    judged = history.get("validation")
-    return 1 + int(np.argmax(judged)) if judged else len(history["loss"])
+    judged = np.array(history.get("validation", []))
+    return len(history["loss"]) if np.isnan(judged).all() else 1 + int(np.nanargmax(judged))

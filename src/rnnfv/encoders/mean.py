@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from rnnfv.encoders._base import SequenceEncoder
 
+_BLOCK_VALUES = 1 << 22  # values of the steps looked at together: 16 MiB in float32
+
 
 class MeanPooling(SequenceEncoder):
     """The mean of a sequence's steps: v = (1/N) sum_i x_i, D numbers (SPEC S1).
@@ -50,8 +52,12 @@ class MeanPooling(SequenceEncoder):
         ndarray of shape (n, D), float32
         """
         seqs = self._check_transform(X)
-        sums = np.add.reduceat(seqs.steps(), seqs.offsets[:-1], axis=0, dtype=np.float64)
-        return (sums / seqs.lengths[:, None]).astype(np.float32)
+        means = np.empty((len(seqs), self.n_features_in_), np.float32)
+        for rows in seqs.blocks(max(1, _BLOCK_VALUES // self.n_features_in_)):
+            part = seqs[rows]  # symbols get their vectors here, a block at a time
+            sums = np.add.reduceat(part.steps(), part.offsets[:-1], axis=0, dtype=np.float64)
+            means[rows] = sums / part.lengths[:, None]
+        return means
 
     @property
     def _n_features_out(self) -> int:
