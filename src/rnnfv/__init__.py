@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnfv import metrics as metrics
+    from rnnfv.cca import RegularizedCCA as RegularizedCCA
     from rnnfv.classification import LinearSVM as LinearSVM
     from rnnfv.decomposition import GramPCA as GramPCA
     from rnnfv.decomposition import KroneckerPCA as KroneckerPCA
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
     from rnnfv.sequences import Sequences as Sequences
     from rnnfv.storage import load as load
     from rnnfv.storage import save as save
+    from rnnfv.text.bag import BagOfWords as BagOfWords
+    from rnnfv.text.sentences import SentenceReader as SentenceReader
 
 __version__ = "0.1.0"
 
 # Where each public name lives. It is imported when first asked for, so that `import rnnfv` and the
 # command line's help cost nothing; torch and scikit-learn are loaded with the first estimator.
 _HOMES = {
+    "BagOfWords": "rnnfv.text.bag",
     "FisherInformationScaler": "rnnfv.normalization",
     "GramPCA": "rnnfv.decomposition",
     "KroneckerPCA": "rnnfv.decomposition",
@@ -34,6 +38,8 @@ _HOMES = {
     "PowerNormalizer": "rnnfv.normalization",
     "RNNFisherVector": "rnnfv.encoders.recurrent",
     "RNNHiddenState": "rnnfv.encoders.recurrent",
+    "RegularizedCCA": "rnnfv.cca",
+    "SentenceReader": "rnnfv.text.sentences",
     "Sequences": "rnnfv.sequences",
     "StepPreprocessor": "rnnfv.encoders.steps",
     "TrajectoryFisherVector": "rnnfv.recipes.trajectories",

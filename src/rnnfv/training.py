@@ -99,8 +99,8 @@ def train(
     rng : numpy.random.Generator
         Orders the batches. Dropout draws from torch's global generator.
     judge : callable, optional
-        Called after every epoch; the epoch with the highest value is kept, the first of equals.
-        Without it the last epoch is kept.
+        Called after every epoch; the epoch with the highest value is kept, the first of equals; NaN is no value.
+        Without any value the last epoch is kept.
     report : callable, optional
         Called after every epoch with its number, from 0, and the history so far.
 
@@ -122,7 +122,7 @@ def train(
         if judge is not None:
             value = judge()
             history.setdefault("validation", []).append(value)
-            if value > best:
+            if value > best:  # never so for NaN
                 best, best_epoch, best_state = value, epoch, copy.deepcopy(network.state_dict())
         report(epoch, history)
         if judge is not None and schedule.patience is not None and epoch - best_epoch >= schedule.patience:

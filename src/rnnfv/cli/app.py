@@ -13,6 +13,7 @@ from rich.console import Console
 from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
+from rnnfv.cli.retrieval import retrieval
 
 app = App(
     name="rnnfv",
@@ -22,6 +23,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(action)
+app.command(retrieval)
 
 
 @app.command

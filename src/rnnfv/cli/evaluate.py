@@ -111,9 +111,9 @@ def table_of(rows: dict[str, Row], seeds: int) -> tuple[list[str], list[list[str
     return header, lines
 
 
-def print_table(title: str, header: list[str], lines: list[list[str]]) -> None:
+def print_table(title: str, header: list[str], lines: list[list[str]], caption: str = "Accuracy in percent.") -> None:
     """Print a table on the terminal."""
-    table = Table(title=title, caption="Accuracy in percent.")
+    table = Table(title=title, caption=caption)
     for i, name in enumerate(header):
         table.add_column(name, justify="right" if i else "left")
     for line in lines:

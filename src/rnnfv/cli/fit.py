@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rnnfv.recipes.action import Settings
-from rnnfv.recipes.recognizer import check_replaceable, fit_recognizer
+from rnnfv.recipes.recognizer import FOLDER, fit_recognizer
 
 
 def run_fit(
@@ -23,7 +23,7 @@ def run_fit(
     skip_missing: bool = False,
 ) -> None:
     """Fit a recogniser, save it, and say on stderr what it is and what it takes."""
-    check_replaceable(out)
+    FOLDER.check_replaceable(out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     started = time.monotonic()
     with console.status(f"fitting {settings.poolings[0]}"):
@@ -37,7 +37,9 @@ def run_fit(
     if description is None:
         console.print("It takes features such as these; it has no backbone for videos.")
     elif weights is None and "file" in description["weights"]:
-        name = description["weights"]["file"]
-        console.print(f"It is without the weights of {description['name']}: for videos give --weights {name} again.")
+        again = f"--weights {description['weights']['file']}"
+        if mean is None and isinstance(description["settings"].get("mean"), dict):
+            again += " and --mean"
+        console.print(f"It is without the weights of {description['name']}: for videos give {again} again.")
     else:
         console.print(f"It takes videos: rnnfv action predict VIDEO --model {out}")

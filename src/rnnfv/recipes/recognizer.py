@@ -15,13 +15,17 @@ from sklearn.pipeline import Pipeline
 
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
-from rnnfv.recipes._recognizer_folder import check_replaceable, fail, read_folder, write_folder
+from rnnfv.recipes._chain_folder import ChainFolder
+from rnnfv.recipes._scores import by_class
 from rnnfv.recipes.action import Settings, fit_action
 from rnnfv.storage import feature_shards, file_identity
 from rnnfv.video.backbones import Backbone, from_description
+from rnnfv.video.backbones.c3d import mean_identity
 from rnnfv.video.decode import Sampling
 
-__all__ = ["ActionRecognizer", "backbone_of_features", "check_replaceable", "fit_recognizer", "load_recognizer"]
+__all__ = ["FOLDER", "ActionRecognizer", "backbone_of_features", "fit_recognizer", "load_recognizer"]
+
+FOLDER = ChainFolder("a recogniser", "rnnfv action fit", "action.json", {"recognizer": Pipeline})
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,7 @@ class ActionRecognizer:
         ndarray of shape (n, C)
             Of two classes, one column is the other's negative.
         """
-        values = self.pipeline.decision_function(seqs)
-        return values if values.ndim == 2 else np.column_stack([-values, values])
+        return by_class(self.pipeline.decision_function(seqs))
 
     def backbone(self, device: str = "auto") -> Backbone:
         """Make the backbone again.
@@ -134,7 +137,7 @@ class ActionRecognizer:
         if self.mean is not None:
             files["mean"] = (self.mean, "mean.npy")
         note = {"backbone": description, "sampling": None if sampling is None else asdict(sampling)}
-        write_folder(Path(folder), self.pipeline, note, files)
+        FOLDER.write(Path(folder), {"recognizer": self.pipeline}, note, files)
 
 
 def load_recognizer(
@@ -157,14 +160,16 @@ def load_recognizer(
     ModelFolderError
         If the folder is missing, damaged, changed, of another kind, or of a newer format.
     """
-    pipeline, note, files = read_folder(Path(folder))
+    estimators, note, files = FOLDER.read(Path(folder))
     files |= {role: Path(file) for role, file in (("weights", weights), ("mean", mean)) if file is not None}
     try:
         description, sampling = _description(note["backbone"]), note["sampling"]
         sampling = None if sampling is None else Sampling(**sampling)
-        return ActionRecognizer(pipeline, description, sampling, files.get("weights"), files.get("mean"))
+        return ActionRecognizer(
+            estimators["recognizer"], description, sampling, files.get("weights"), files.get("mean")
+        )
     except (KeyError, TypeError, ValueError) as error:
-        fail(Path(folder), f"it tells of no usable backbone ({error})", cause=error)
+        FOLDER.fail(Path(folder), f"it tells of no usable backbone ({error})", cause=error)
 
 
 # -- fitting ---------------------------------------------------------------------------------------
@@ -195,7 +200,7 @@ def fit_recognizer(
     weights : str or Path, optional
         The backbone's file of weights, which `ActionRecognizer.save` copies. Without it the recogniser takes features.
     mean : str or Path, optional
-        The file of the mean cube, where C3D was made with one.
+        The file of the mean cube, where C3D was made with one; then it must be given with the weights.
     skip_missing : bool
         Leave out items that have no features.
 
@@ -206,7 +211,7 @@ def fit_recognizer(
     Raises
     ------
     ValueError
-        If there is no such split, nothing to fit on, or the weights are not those that made the features.
+        If there is no such split, nothing to fit on, or the weights or the mean are not those that made the features.
     """
     description, sampling = backbone_of_features(features)
     weights, mean = (None if file is None else Path(file) for file in (weights, mean))
@@ -289,6 +294,12 @@ def _check_files(
             raise ValueError(f"{features} was not made with a file of weights: leave --weights out")
         if file_identity(weights)["sha256"] != made_with.get("sha256"):
             raise ValueError(f"{weights} is not the {made_with['file']} that made {features}: give that one")
-    has_mean = description is not None and isinstance(description["settings"].get("mean"), dict)
-    if mean is not None and not has_mean:
-        raise ValueError(f"{features} was not made with a mean cube: leave --mean out")
+    cube = None if description is None else description["settings"].get("mean")
+    if not isinstance(cube, dict):  # three numbers are in the description, and need no file
+        if mean is not None:
+            raise ValueError(f"{features} was not made with a mean cube: leave --mean out")
+    elif mean is None:
+        if weights is not None:
+            raise ValueError(f"{features} was made with a mean cube: give its .npy file with --mean, too")
+    elif mean_identity(mean) != cube:
+        raise ValueError(f"{mean} is not the mean cube that made {features}: give that one with --mean")

@@ -11,10 +11,11 @@ from rnnfv.storage.features import (
     write_features,
 )
 from rnnfv.storage.identity import file_identity
-from rnnfv.storage.models import ModelFolderError, load, model_checksum, save
+from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
 from rnnfv.storage.tree import SaveMixin
 
 __all__ = [
+    "MODEL_FILES",
     "FeatureShard",
     "ModelFolderError",
     "SaveMixin",

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from rnnfv.storage.atomic import atomic_folder
 from rnnfv.storage.tree import _NotStorableError, decode, encode
 
-__all__ = ["ModelFolderError", "load", "model_checksum", "save"]
+__all__ = ["MODEL_FILES", "ModelFolderError", "load", "model_checksum", "save"]
 
 _FORMAT, _FORMAT_VERSION = "rnnfv-model", 1
 _CONFIG, _ARRAYS = "config.json", "arrays.safetensors"
+MODEL_FILES = (_CONFIG, _ARRAYS)
 _SAVE_AGAIN = "the folder is damaged or was changed: save the model again"
 
 

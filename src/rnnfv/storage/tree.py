@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 __all__ = ["SaveMixin", "decode", "encode"]
 
 # The scikit-learn classes that a model folder may name, and where each lives. LabelBinarizer is a
-# part of a fitted RidgeClassifier.
+# part of a fitted RidgeClassifier, and the two of text are parts of a BagOfWords.
 _SKLEARN = {
+    "CountVectorizer": "sklearn.feature_extraction.text",
+    "FeatureUnion": "sklearn.pipeline",
     "LabelBinarizer": "sklearn.preprocessing",
     "LinearSVC": "sklearn.svm",
     "LogisticRegression": "sklearn.linear_model",
@@ -24,6 +26,7 @@ _SKLEARN = {
     "Pipeline": "sklearn.pipeline",
     "RidgeClassifier": "sklearn.linear_model",
     "StandardScaler": "sklearn.preprocessing",
+    "TfidfTransformer": "sklearn.feature_extraction.text",
 }
 _NUMBERS: dict[str, type[np.generic]] = {
     np.dtype(kind).name: kind

@@ -1,0 +1,201 @@
+"""The commands of `rnnfv retrieval`. Heavy libraries load only inside a command, so that help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+retrieval = App(
+    name="retrieval",
+    help="Images and sentences: compare sentence encoders, fit a model, and search pictures by words.",
+    help_format="markdown",
+)
+
+Encoder = Literal["mean", "tf-idf", "gmm-fv", "lmm-fv", "hglmm-fv", "mm-ens", "rnn-fv", "rnn-fv-clsf"]
+DataSet = Literal["flickr8k", "flickr30k"]
+Paths = Annotated[tuple[Path, ...], Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Fitting:
+    """How a model is fitted.
+
+    Parameters
+    ----------
+    encoder
+        How sentences become vectors. tf-idf needs no word vectors.
+    words
+        File of word vectors: word2vec (.bin, .txt), fastText (.vec) or GloVe (.txt), also gzipped. Given more than
+        once, the vectors of the files are joined side by side.
+    cca_words
+        In place of --words: a fitted model (mm-ens in the paper) with which every word is encoded.
+    corpus
+        Mixtures and nets learn from this text, a sentence a line or in the format of the Leipzig corpora, and not from
+        the captions.
+    corpus_sentences
+        Only the first so many of it.
+    reverse
+        Read the words from the last to the first.
+    ica
+        Turn the word vectors to independent components first (mean and mixtures).
+    components
+        Of a mixture.
+    hidden_size
+        Units of a net. Default: 100; 512 for rnn-fv-clsf.
+    coordinates
+        Numbers of a vector of rnn-fv-clsf.
+    epochs
+        Train a net for so many at most; which one is kept is chosen on the split val.
+    dropout
+        Share of units dropped in training.
+    weight_decay
+        Of the net.
+    learning_rate
+        Of the net.
+    batch_size
+        Sentences of one training step.
+    etas
+        Regularisations of the CCA to choose from, with commas between them.
+    device
+        Where nets are trained: auto, cpu, cuda, ...
+    """
+
+    encoder: Encoder = "rnn-fv"
+    words: Paths = ()
+    cca_words: Path | None = None
+    corpus: Path | None = None
+    corpus_sentences: int | None = None
+    reverse: bool = False
+    ica: bool = False
+    components: int = 30
+    hidden_size: int | None = None
+    coordinates: int = 72_000
+    epochs: int = 16
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    learning_rate: float = 1e-3
+    batch_size: int = 16
+    etas: str | None = None
+    device: str = "auto"
+
+
+@retrieval.command
+def evaluate(
+    *,
+    captions: Path,
+    images: Path,
+    fitting: Fitting = Fitting(),
+    split: str = "test",
+    seeds: int = 1,
+    json: Path | None = None,
+    markdown: Path | None = None,
+    latex: Path | None = None,
+    published: DataSet | None = None,
+    ranks: Path | None = None,
+) -> int:
+    """Fit on the split train, choose on the split val, and report on another.
+
+    Prints recall at 1, 5 and 10 and the median and mean rank of the first true result, of annotation (an image asks for
+    sentences) and search (a sentence asks for images), and the mean rank of sentence similarity. With `--split val` one
+    half of its images chooses and the other is reported on.
+
+    Example: `rnnfv retrieval evaluate --captions dataset_flickr8k.json --images vgg.npy --words glove.txt`
+
+    Parameters
+    ----------
+    captions
+        The field's `dataset_*.json`, or the folder of Flickr8k's own lists.
+    images
+        Image vectors in the order of the captions' images: .npy, `vgg_feats.mat`, or a folder of features that
+        `rnnfv extract --images` wrote.
+    split
+        The part to report on.
+    seeds
+        Fit with so many seeds, and show the mean.
+    json
+        Write the figures, the configuration and the seeds here.
+    markdown
+        Write the table as Markdown.
+    latex
+        Write the table as LaTeX (booktabs).
+    published
+        Show the paper's figures of this data set beside them.
+    ranks
+        Write a CSV of every query, the rank of its first true result and what was found first, for the first seed.
+    """
+    from rnnfv.cli.retrieving import Output, run_evaluate
+
+    run_evaluate(captions, images, fitting, split, seeds, Output(json, markdown, latex, published, ranks))
+    return 0
+
+
+@retrieval.command
+def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting(), seed: int = 0) -> int:
+    """Fit a model on the split train, choosing on the split val, and save it.
+
+    Example: `rnnfv retrieval fit --captions dataset_flickr8k.json --images vgg.npy --words glove.txt --out model/`
+
+    Parameters
+    ----------
+    captions
+        The field's `dataset_*.json`, or the folder of Flickr8k's own lists.
+    images
+        Image vectors: .npy, `vgg_feats.mat`, or a folder of features that `rnnfv extract --images` wrote.
+    out
+        Folder for the model: the whole chain from a sentence, or an image vector, to the common space.
+    seed
+        Of the encoder.
+    """
+    from rnnfv.cli.retrieving import run_fit
+
+    run_fit(captions, images, fitting, seed, out)
+    return 0
+
+
+@retrieval.command
+def combine(
+    *models: Path,
+    captions: Path,
+    images: Path,
+    split: str = "test",
+    json: Path | None = None,
+    markdown: Path | None = None,
+    latex: Path | None = None,
+    published: DataSet | None = None,
+    ranks: Path | None = None,
+) -> int:
+    """Report on saved models, and on the mean of their similarities.
+
+    Example: `rnnfv retrieval combine rnn/ reversed/ mm-ens/ --captions dataset_flickr8k.json --images vgg.npy`
+
+    Parameters
+    ----------
+    models
+        Folders of models.
+    captions
+        The field's `dataset_*.json`, or the folder of Flickr8k's own lists.
+    images
+        Image vectors, as they were for `fit`.
+    split
+        The part to report on; of val the half that chose nothing.
+    json
+        Write the figures here.
+    markdown
+        Write the table as Markdown.
+    latex
+        Write the table as LaTeX (booktabs).
+    published
+        Show the paper's figures of this data set beside them.
+    ranks
+        Write a CSV of every query of the combination.
+    """
+    from rnnfv.cli.retrieving import Output, run_combine
+
+    if not models:
+        raise ValueError("give the folders of one or more models")
+    run_combine(models, captions, images, split, Output(json, markdown, latex, published, ranks))
+    return 0

@@ -1,0 +1,203 @@
+"""What `rnnfv retrieval evaluate`, `fit` and `combine` do and show."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from rich.console import Console
+
+from rnnfv import __version__
+from rnnfv.cli.evaluate import print_table, write_text
+from rnnfv.cli.retrieval import Fitting
+from rnnfv.datasets.captions import read_captions
+from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
+from rnnfv.recipes.published import published_reports
+from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
+from rnnfv.recipes.sentences import SentenceSettings
+from rnnfv.storage import atomic_file
+from rnnfv.tables import as_latex, as_markdown
+from rnnfv.text.corpora import Corpus
+
+_FIGURES = {"r@1": "r@1", "r@5": "r@5", "r@10": "r@10", "median_rank": "med", "mean_rank": "mean"}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, besides the terminal."""
+
+    json: Path | None
+    markdown: Path | None
+    latex: Path | None
+    published: str | None
+    ranks: Path | None
+
+
+def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output) -> None:
+    """Fit with every seed, report, print the table, and write what was asked for."""
+    if seeds < 1:
+        raise ValueError(f"--seeds is {seeds}: it must be at least 1")
+    parts = _parts(captions, images, split)
+    reports, chosen, words = [], [], None
+    with _status() as report:
+        for model in _fitted(fitting, parts, range(seeds), report):
+            vectors = _encoded(model, parts)
+            reports.append(report_of(*vectors, parts.test.image_of_sentence))
+            chosen.append(model.note["chosen"])
+            if len(reports) == 1:
+                words = _words_told(model, parts)
+                _write_ranks(output.ranks, vectors, parts)
+    row = mean_report(reports)
+    _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", {_name(fitting): row}, output)
+    protocol = _protocol(captions, images, split, parts) | {"fitting": asdict(fitting)}
+    protocol |= {"seeds": list(range(seeds)), "chosen": chosen, "words": words}
+    write_text(output.json, json.dumps({"protocol": protocol, **row, "by_seed": reports}, indent=2, default=str) + "\n")
+
+
+def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path) -> None:
+    """Fit one model and save it."""
+    FOLDER.check_replaceable(out)
+    parts = _parts(captions, images, "val")
+    with _status() as report:
+        (model,) = _fitted(fitting, parts, [seed], report)
+        _words_told(model, parts)
+        model.save(out)
+    chosen = ", ".join(
+        f"{name} {model.note['chosen'][name]:g}" for name in ("eta", "epoch") if name in model.note["chosen"]
+    )
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{_name(fitting)} is in {out} ({chosen}). Next: rnnfv retrieval index --help")
+
+
+def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: str, output: Output) -> None:
+    """Report on saved models and on their combination."""
+    parts = _parts(captions, images, split)
+    models = {str(folder): load_retrieval(folder) for folder in folders}
+    rows = {}
+    with _status() as report:
+        for name, model in models.items():
+            report(name)
+            rows[name] = report_of(*_encoded(model, parts), parts.test.image_of_sentence)
+        report("their mean")
+        vectors = _encoded(Combination(tuple(models.values())), parts)
+        combination = report_of(*vectors, parts.test.image_of_sentence)
+        _write_ranks(output.ranks, vectors, parts)
+    _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", rows | {"mean of all": combination}, output)
+    content = {"protocol": _protocol(captions, images, split, parts), "models": rows, "combination": combination}
+    write_text(output.json, json.dumps(content, indent=2) + "\n")
+
+
+def _parts(captions: Path, images: Path, split: str) -> Parts:
+    listed = read_captions(captions)
+    return parts_of(listed, read_image_vectors(images, listed), split)
+
+
+def _fitted(
+    fitting: Fitting, parts: Parts, seeds: Iterable[int], report: Callable[[str], None]
+) -> Iterator[RetrievalModel]:
+    if bool(fitting.words) + (fitting.cca_words is not None) != (fitting.encoder != "tf-idf"):
+        needs = "no word vectors: leave --words out" if fitting.encoder == "tf-idf" else "--words, or --cca-words"
+        raise ValueError(f"{fitting.encoder} needs {needs}")
+    settings = SentenceSettings(
+        encoder=fitting.encoder,
+        is_reversed=fitting.reverse,
+        has_ica=fitting.ica,
+        n_components=fitting.components,
+        hidden_size=fitting.hidden_size,
+        coordinates=fitting.coordinates,
+        max_epochs=fitting.epochs,
+        dropout=fitting.dropout,
+        weight_decay=fitting.weight_decay,
+        learning_rate=fitting.learning_rate,
+        batch_size=fitting.batch_size,
+        device=fitting.device,
+    )
+    words: Any = [str(path) for path in fitting.words]
+    return fit_models(
+        parts,
+        settings,
+        words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
+        seeds=seeds,
+        corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
+        etas=ETAS if fitting.etas is None else _numbers(fitting.etas),
+        report=report,
+    )
+
+
+def _encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray[Any], NDArray[Any]]:
+    return model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images)
+
+
+def _words_told(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
+    """What words have vectors, also said on stderr."""
+    if "words" not in model.sentences.named_steps:
+        return None
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    told = {}
+    for name, pairs in (("train", parts.train), ("reported on", parts.test)):
+        told[name] = str(model.sentences["words"].read(pairs.texts)[1])
+        console.print(f"{name}: {told[name]}")
+    return told
+
+
+def _show(title: str, rows: dict[str, dict[str, Any]], output: Output) -> None:
+    published = {} if output.published is None else published_reports(output.published)
+    rows = rows | {f"{name} (paper)": row for name, row in published.items()}
+    header = ["encoder", *(f"{task} {short}" for task in ("annotation", "search") for short in _FIGURES.values())]
+    header.append("sentence mean")
+    lines = []
+    for name, row in rows.items():
+        values = [row[task][figure] for task in ("annotation", "search") for figure in _FIGURES]
+        rank = row["sentence"]["mean_rank"]
+        lines.append([name, *(f"{value:.1f}" for value in values), "" if rank is None else f"{rank:.1f}"])
+    caption = "Recall at 1, 5, 10 in percent; median and mean rank of the first true result."
+    print_table(title, header, lines, caption)
+    write_text(output.markdown, as_markdown(header, lines))
+    write_text(output.latex, as_latex(header, lines))
+
+
+def _write_ranks(path: Path | None, vectors: tuple[NDArray[Any], NDArray[Any]], parts: Parts) -> None:
+    if path is None:
+        return
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["task", "query", "rank", "first"])
+        writer.writerows(query_rows(*vectors, parts.test_captions))
+
+
+def _protocol(captions: Path, images: Path, split: str, parts: Parts) -> dict[str, Any]:
+    sizes = {"train": parts.train, "validation": parts.validation, "reported on": parts.test}
+    return {
+        "captions": str(captions),
+        "images": str(images),
+        "split": split,
+        "sizes": {name: {"images": len(p.images), "sentences": len(p.texts)} for name, p in sizes.items()},
+        "ties": "a wrong result as similar as the true one stands before it",
+        "rnnfv": __version__,
+    }
+
+
+def _name(fitting: Fitting) -> str:
+    parts = [fitting.encoder, *(["cca words"] if fitting.cca_words else []), *(["reversed"] if fitting.reverse else [])]
+    return ", ".join([*parts, *(["ica"] if fitting.ica else [])])
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--etas is {text!r}: give numbers with commas between them, such as 0.001,0.01") from None
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is going on."""
+    with Console(stderr=True).status("") as spinner:
+        yield spinner.update

@@ -1,0 +1,162 @@
+"""The paper's protocol for images and sentences: which part of a data set fits, chooses and tests (SPEC S20)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfv.datasets.captions import Captions
+from rnnfv.metrics import Cosines, retrieval_ranks
+from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
+from rnnfv.recipes.sentences import SentenceSettings, Texts
+from rnnfv.text.sentences import SentenceReader
+
+__all__ = ["Combination", "Parts", "fit_models", "mean_report", "parts_of", "query_rows", "reader_of"]
+
+_EXTRA_WORDS = 20_000  # of each file's most frequent ones: for sentences that come after fitting
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a data set: what fits, what chooses, and what is reported on.
+
+    Attributes
+    ----------
+    train, validation, test : Pairs
+    test_captions : Captions
+        Names and sentences of ``test``.
+    """
+
+    train: Pairs
+    validation: Pairs
+    test: Pairs
+    test_captions: Captions
+
+
+def parts_of(captions: Captions, vectors: NDArray[Any], split: str = "test") -> Parts:
+    """Cut a data set by its own splits.
+
+    Parameters
+    ----------
+    captions : Captions
+    vectors : ndarray of shape (n, d)
+    split : str
+        What to report on. "train" fits and "val" chooses; with "val" here, its images of even number choose, and
+        those of odd number are reported on.
+    """
+    if split == "train":
+        raise ValueError("models are fitted on the split train: report on another")
+    test, validation = captions.part(split), captions.part("val")
+    if split == "val":
+        images = np.arange(len(validation.filenames))
+        test, validation = validation.take(images % 2 == 1), validation.take(images % 2 == 0)
+    train, chooses, tests = (pairs_of(part, vectors) for part in (captions.part("train"), validation, test))
+    return Parts(train, chooses, tests, test)
+
+
+def reader_of(words: Sequence[str], learnt_from: Iterable[Any], others: Iterable[Any]) -> SentenceReader:
+    """A reader of the words of all sentences given, and of the most frequent ones of the files.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Paths of files of word vectors.
+    learnt_from : iterable of sentences
+        What encoders are fitted on: only its words are targets of a net that predicts symbols.
+    others : iterable of sentences
+        Their words are looked up, and nothing else is learnt from them.
+    """
+    return SentenceReader(list(words), extra_words=_EXTRA_WORDS).fit(chain(learnt_from, others))
+
+
+def fit_models(
+    parts: Parts,
+    settings: SentenceSettings,
+    words: Sequence[str] | RetrievalModel,
+    *,
+    seeds: Iterable[int] = (0,),
+    corpus: Texts | None = None,
+    etas: Sequence[float] = ETAS,
+    report: Callable[[str], None] = lambda text: None,
+) -> Iterator[RetrievalModel]:
+    """Fit models with several seeds, one at a time.
+
+    Parameters
+    ----------
+    parts : Parts
+    settings : SentenceSettings
+    words : sequence of str, or RetrievalModel
+        Files of word vectors; or the model that every word is encoded with (SPEC S15).
+    seeds : iterable of int
+    corpus, etas, report
+        As for `rnnfv.recipes.retrieval.fit_retrieval`.
+    """
+    reader = None
+    if isinstance(words, RetrievalModel):
+        reader = words_of(words)
+    elif settings.encoder != "tf-idf":
+        report("reading word vectors")
+        learnt_from = parts.train.texts if corpus is None else corpus
+        reader = reader_of(words, learnt_from, chain(parts.train.texts, parts.validation.texts, parts.test.texts))
+    for seed in seeds:
+        yield fit_retrieval(
+            parts.train, parts.validation, settings, reader, corpus=corpus, etas=etas, seed=seed, report=report
+        )
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Several models as one: the mean of their cosines (SPEC S22).
+
+    That mean is the product of the models' unit vectors put side by side, so that a combination is used as one model.
+    """
+
+    models: tuple[RetrievalModel, ...]
+
+    def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
+        """Unit vectors of sentences in the joint space: (n, sum of k)."""
+        return self._joined([model.encode_sentences(texts) for model in self.models])
+
+    def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Unit vectors of images in the joint space: (n, sum of k)."""
+        return self._joined([model.encode_images(vectors) for model in self.models])
+
+    def _joined(self, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+
+
+def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of every figure over reports, such as those of several seeds."""
+    return {
+        task: {
+            name: None if value is None else float(np.mean([report[task][name] for report in reports]))
+            for name, value in figures.items()
+        }
+        for task, figures in reports[0].items()
+    }
+
+
+def query_rows(
+    sentences: NDArray[np.float32], images: NDArray[np.float32], captions: Captions
+) -> Iterator[tuple[str, str, int, str]]:
+    """For every query: task, query, rank of the first true result, and what was found first.
+
+    Parameters
+    ----------
+    sentences, images : ndarray of shape (m, k) and (n, k)
+        Unit vectors.
+    captions : Captions
+        Whose sentences and images they are.
+    """
+    annotation, search = retrieval_ranks(Cosines(sentences, images), captions.image_of_sentence)
+    for i, rank in enumerate(annotation.tolist()):
+        first = int(np.argmax(sentences @ images[i]))
+        yield "annotation", captions.filenames[i], rank, captions.raw[first]
+    for i, rank in enumerate(search.tolist()):
+        first = int(np.argmax(images @ sentences[i]))
+        yield "search", captions.raw[i], rank, captions.filenames[first]

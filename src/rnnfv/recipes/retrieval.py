@@ -1,0 +1,290 @@
+"""Images and sentences that find each other: fitting, choosing and measuring as the paper does (SPEC S14 to S22)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import normalize
+
+from rnnfv.cca import RegularizedCCA, cca_path
+from rnnfv.datasets.captions import Captions
+from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
+from rnnfv.recipes._chain_folder import ChainFolder
+from rnnfv.recipes.sentences import SentenceSettings, Texts, encode, encoded_blocks, fit_sentence_side, is_net
+from rnnfv.sequences import Sequences
+from rnnfv.text.sentences import SentenceReader
+
+__all__ = [
+    "ETAS",
+    "FOLDER",
+    "Pairs",
+    "RetrievalModel",
+    "fit_retrieval",
+    "load_retrieval",
+    "pairs_of",
+    "report_of",
+    "total_recall",
+    "words_of",
+]
+
+_PARTS = {"sentences": Pipeline, "cca": RegularizedCCA}
+FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
+ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+_IN_MEMORY = 8 << 30  # bytes of sentence vectors up to which they are kept; beyond it their sums are streamed
+_QUICK_COORDINATES = 3000  # of the vectors by which an epoch is judged
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sentences and the images that they describe.
+
+    Attributes
+    ----------
+    texts : list of sentences, m of them
+        Raw, or cut into words.
+    images : ndarray of shape (n, d)
+        Image vectors.
+    image_of_sentence : ndarray of shape (m,), int64
+    """
+
+    texts: Texts
+    images: NDArray[Any]
+    image_of_sentence: NDArray[np.int64]
+
+    def images_of(self, sentences: slice = slice(None)) -> NDArray[Any]:
+        """The image vector of each sentence: (m, d)."""
+        return self.images[self.image_of_sentence[sentences]]
+
+
+def pairs_of(captions: Captions, vectors: NDArray[Any]) -> Pairs:
+    """The pairs of a part of a data set.
+
+    Parameters
+    ----------
+    captions : Captions
+        The part.
+    vectors : ndarray of shape (N, d)
+        Of all images of the data set.
+    """
+    return Pairs(captions.sentences, np.asarray(vectors[captions.rows], np.float32), captions.image_of_sentence)
+
+
+@dataclass(frozen=True)
+class RetrievalModel:
+    """What maps sentences and images to one space, in which the cosine says how well they fit.
+
+    Attributes
+    ----------
+    sentences : Pipeline
+        From sentences to vectors, as `rnnfv.recipes.sentences.fit_sentence_side` gives it.
+    cca : RegularizedCCA
+        Sentences are its X, images its Y.
+    note : dict
+        Plain JSON values: how the model was fitted and what was chosen.
+    """
+
+    sentences: Pipeline
+    cca: RegularizedCCA
+    note: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> None:
+        """Write all of it to a folder, which appears whole or not at all; `load_retrieval` reads it.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A new or empty folder, or one of a retrieval model, which is replaced.
+
+        Raises
+        ------
+        ModelFolderError
+            If the folder holds other things.
+        """
+        FOLDER.write(Path(folder), {"sentences": self.sentences, "cca": self.cca}, {"note": self.note})
+
+    def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
+        """Unit vectors of sentences in the common space: (n, k)."""
+        blocks = (self.cca.transform(block) for _, block in encoded_blocks(self.sentences, texts))
+        return np.concatenate([_common(self.cca, block) for block in blocks])
+
+    def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Unit vectors of images in the common space: (n, k)."""
+        return _common(self.cca, self.cca.transform_y(np.asarray(vectors, np.float32)))
+
+
+def report_of(sentences: NDArray[Any], images: NDArray[Any], image_of_sentence: NDArray[Any]) -> dict[str, Any]:
+    """All figures of the paper's Table 3 from unit vectors (SPEC S20).
+
+    Returns
+    -------
+    dict
+        As `rnnfv.metrics.retrieval_report`, and ``"sentence": {"mean_rank": ...}``, the mean rank None where no image
+        has two sentences.
+    """
+    report: dict[str, Any] = retrieval_report(Cosines(sentences, images), image_of_sentence)
+    siblings = sibling_ranks(Cosines(sentences, sentences), image_of_sentence)
+    report["sentence"] = {"mean_rank": rank_figures(siblings)["mean_rank"] if siblings.any() else None}
+    return report
+
+
+def total_recall(report: dict[str, Any]) -> float:
+    """The sum of the six recalls of annotation and search: the figure by which everything is chosen."""
+    return float(sum(report[task][f"r@{k}"] for task in ("annotation", "search") for k in (1, 5, 10)))
+
+
+def load_retrieval(folder: str | Path) -> RetrievalModel:
+    """Read a model from the folder that `RetrievalModel.save` wrote. No code comes from there.
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder is missing, damaged, changed, of another kind, or of a newer format.
+    """
+    estimators, record, _ = FOLDER.read(Path(folder))
+    return RetrievalModel(estimators["sentences"], estimators["cca"], record["note"])
+
+
+# -- fitting ---------------------------------------------------------------------------------------
+
+
+def fit_retrieval(
+    train: Pairs,
+    validation: Pairs,
+    settings: SentenceSettings,
+    reader: SentenceReader | None = None,
+    *,
+    corpus: Texts | None = None,
+    etas: Sequence[float] = ETAS,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda text: None,
+) -> RetrievalModel:
+    """Fit a sentence encoder and the CCA with images; the epoch and eta are those of the highest recall in validation.
+
+    Parameters
+    ----------
+    train, validation : Pairs
+        The latter only choose.
+    settings : SentenceSettings
+    reader : SentenceReader or None
+        Fitted on all sentences whose words it is to know, those that are learnt from first. None for "tf-idf".
+    corpus : sentences, optional
+        Mixtures and nets learn from these instead of the training sentences (SPEC S17).
+    etas : sequence of float
+        Regularisations of the CCA to choose from.
+    seed : int
+    report : callable
+        Told what is going on.
+
+    Returns
+    -------
+    RetrievalModel
+        Its note has ``"chosen"``: eta, the recall in validation of each, and the epoch.
+    """
+    if not etas:
+        raise ValueError("there is no eta to choose from: give one or more")
+    judge = None
+    if is_net(settings.encoder) and settings.max_epochs > 1:
+        judge = _EpochJudge(train, validation, settings.max_epochs, etas, report)
+    report("fitting the encoder")
+    side = fit_sentence_side(settings, reader, train.texts if corpus is None else corpus, seed=seed, judge=judge)
+    vectors = encode(side, validation.texts)
+    recalls: dict[float, float] = {}
+    for cca in _path(side, train, etas, report):
+        recall = _recall(cca, vectors, validation)
+        report(f"eta {cca.regularization:g}: recalls sum to {recall:.1f} in validation")
+        if not recalls or recall > max(recalls.values()):
+            best = cca
+        recalls[cca.regularization] = recall
+    chosen: dict[str, Any] = {"eta": best.regularization, "recalls": [[eta, recalls[eta]] for eta in etas]}
+    if is_net(settings.encoder):
+        chosen["epoch"] = side["encoder"].best_epoch_
+    return RetrievalModel(side, best, {"settings": asdict(settings), "seed": seed, "chosen": chosen})
+
+
+def words_of(model: RetrievalModel, dim: int = 300) -> SentenceReader:
+    """A reader whose word vectors come from a fitted model: every word as a sentence of its own (SPEC S15).
+
+    Parameters
+    ----------
+    model : RetrievalModel
+        With word vectors of its own, such as one of "mm-ens".
+    dim : int
+        Canonical dimensions to keep, the most correlated first. The vectors are then scaled to length one.
+    """
+    if "words" not in model.sentences.named_steps:
+        raise ValueError("this model has no word vectors: fit one with another encoder than tf-idf")
+    reader: SentenceReader = model.sentences["words"]
+    n_words = len(reader.vectors_)
+    words = Sequences(np.arange(n_words), np.arange(n_words + 1), reader.vectors_)
+    blocks = (model.cca.transform(block)[:, :dim] for _, block in encoded_blocks(model.sentences, words))
+    return reader.with_vectors(normalize(np.concatenate(list(blocks))))
+
+
+class _EpochJudge:
+    """The recall in validation after every epoch whose number is a power of two, and after the last one.
+
+    By a random sample of the vectors' numbers, for which the CCA takes seconds.
+    """
+
+    def __init__(
+        self, train: Pairs, validation: Pairs, epochs: int, etas: Sequence[float], report: Callable[[str], None]
+    ) -> None:
+        self.train, self.validation, self.epochs, self.etas, self.report = train, validation, epochs, etas, report
+        self.epoch = 0
+
+    def __call__(self, side: Pipeline) -> float:
+        self.epoch += 1
+        if self.epoch & (self.epoch - 1) and self.epoch < self.epochs:
+            return math.nan
+        train, validation = (_sampled(side, pairs.texts) for pairs in (self.train, self.validation))
+        recall = max(
+            _recall(cca, validation, self.validation) for cca in cca_path(train, self.train.images_of(), self.etas)
+        )
+        self.report(f"epoch {self.epoch} of {self.epochs}: recalls sum to {recall:.1f} in validation, by a sample")
+        return recall
+
+
+def _sampled(side: Pipeline, texts: Texts) -> NDArray[np.float32]:
+    """A few columns of the sentences' vectors, always the same."""
+    parts = []
+    for _, block in encoded_blocks(side, texts):
+        width = block.shape[1]
+        columns = np.random.default_rng(0).choice(width, min(width, _QUICK_COORDINATES), replace=False)
+        parts.append(block[:, np.sort(columns)])
+    return np.concatenate(parts)
+
+
+def _path(
+    side: Pipeline, train: Pairs, etas: Sequence[float], report: Callable[[str], None]
+) -> Iterator[RegularizedCCA]:
+    """CCAs of all etas, one at a time: of all vectors together, or where they are too large, of their sums."""
+    width = encode(side, train.texts[:1]).shape[1]
+    if width * len(train.texts) * np.float32().itemsize <= _IN_MEMORY:
+        report("encoding the training sentences")
+        vectors = encode(side, train.texts)
+        report("canonical correlations")
+        yield from cca_path(vectors, train.images_of(), etas)
+        return
+    sums = RegularizedCCA()
+    for rows, block in encoded_blocks(side, train.texts):
+        report(f"canonical correlations: sentence {rows.stop} of {len(train.texts)}")
+        sums.partial_fit(block, train.images_of(rows))
+    yield from sums.path(etas)
+
+
+def _recall(cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs) -> float:
+    sentences, images = _common(cca, cca.transform(vectors)), _common(cca, cca.transform_y(pairs.images))
+    return total_recall(retrieval_report(Cosines(sentences, images), pairs.image_of_sentence))
+
+
+def _common(cca: RegularizedCCA, variables: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Canonical variables as they are compared: times their correlations, of length one (SPEC S19)."""
+    scaled: NDArray[np.float32] = normalize(variables * cca.correlations_.astype(np.float32))
+    return scaled

@@ -1,0 +1,1 @@
+"""Raw text to sequences: words, their vectors, corpora; nothing is learnt here."""
