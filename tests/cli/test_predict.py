@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from rnnfv.cli.app import main
 from rnnfv.cli.fit import run_fit
 from rnnfv.cli.predict import run_predict
 from rnnfv.recipes.action import Settings
+from rnnfv.recipes.explaining import find_moments
 from rnnfv.recipes.extraction import extract_features
 from rnnfv.recipes.prediction import predict_videos
 from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
@@ -28,7 +32,7 @@ CLASSES = ("left [fast]", "right", "down")
 SETTINGS = Settings(poolings=("rnn-fv-kron",), deltas=(1,), max_epochs=1, hidden_size=8, projection_size=8)
 
 
-def write_video(path, label, seed):
+def movement(label, seed):
     """A bright square on a noisy ground goes to the left, to the right, or down: 41 frames, 25 a second."""
     rng = np.random.default_rng(seed)
     frames = rng.integers(0, 60, (41, 48, 48, 3), dtype=np.uint8)
@@ -37,24 +41,18 @@ def write_video(path, label, seed):
         along = 4 + (i * 32) // 41
         top, left = {"left [fast]": (across, 36 - along), "right": (across, along), "down": (along, across)}[label]
         frame[top : top + 12, left : left + 12] = (250, 220, 40)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 48, 48, "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(stream.encode())
-    return path
+    return frames
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, write_video):
     """A model, fitted on features of made videos, and the features."""
     folder = tmp_path_factory.mktemp("made")
     lines = ["id,label,split1"]
     for i in range(24):
-        write_video(folder / "videos" / f"v{i:02d}.avi", CLASSES[i % 3], i)
+        write_video(folder / "videos" / f"v{i:02d}.avi", movement(CLASSES[i % 3], i))
         lines.append(f"v{i:02d},{CLASSES[i % 3]},train")
+    write_video(folder / "short.avi", 5)
     (folder / "m.csv").write_text("\n".join(lines) + "\n")
     backbone = make_backbone(f"onnx:{ONNX}", device="cpu")
     extract_features(folder / "videos", backbone, folder / "features", sampling=Sampling(every=4), workers=0)
@@ -63,17 +61,23 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def videos(tmp_path):
+def videos(tmp_path, write_video):
     for i, label in enumerate(CLASSES):
-        write_video(tmp_path / "new" / label / "1.avi", label, 100 + i)
+        write_video(tmp_path / "new" / label / "1.avi", movement(label, 100 + i))
     return [tmp_path / "new" / label / "1.avi" for label in CLASSES]
 
 
 # -- predict_videos --------------------------------------------------------------------------------
 
 
+def predicted(recognizer, paths, **options):
+    """In the order of the paths."""
+    found = dict(predict_videos(recognizer, paths, **{"device": "cpu", "workers": 0} | options))
+    return [found[i] for i in range(len(paths))]
+
+
 def test_videos_are_named(made, videos):
-    predictions = predict_videos(load_recognizer(made / "model"), videos, device="cpu", workers=0)
+    predictions = predicted(load_recognizer(made / "model"), videos)
     assert [each.path for each in predictions] == videos
     assert [each.classes[0] for each in predictions] == list(CLASSES)
     for each in predictions:
@@ -86,7 +90,7 @@ def test_a_video_has_the_scores_of_its_features(made):
     recognizer, shard = load_recognizer(made / "model"), read_all_features(made / "features")
     paths = [made / "videos" / f"{name}.avi" for name in shard.ids]
     scores = recognizer.scores(shard.sequences)
-    for each, row in zip(predict_videos(recognizer, paths, device="cpu", workers=1), scores, strict=True):
+    for each, row in zip(predicted(recognizer, paths, workers=1), scores, strict=True):
         assert_allclose(each.scores, np.sort(row)[::-1], rtol=1e-4, atol=1e-4)
         assert each.classes == recognizer.classes[np.argsort(-row)].tolist()
 
@@ -97,7 +101,7 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(made, videos, tmp_path):
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) * 3 // 4])
     (tmp_path / "none").mkdir()
     paths = [tmp_path / "text.avi", videos[1], tmp_path / "cut.avi", tmp_path / "gone.avi", tmp_path / "none"]
-    bad, good, cut, gone, none = predict_videos(load_recognizer(made / "model"), paths, device="cpu", workers=0)
+    bad, good, cut, gone, none = predicted(load_recognizer(made / "model"), paths)
     assert [each.has_failed for each in (bad, good, cut, gone, none)] == [True, False, False, True, True]
     assert "cannot be opened as a video" in bad.reason
     assert "of 41 frames could be decoded" in cut.reason
@@ -109,7 +113,7 @@ def test_what_cannot_be_read_is_a_row_with_a_reason(made, videos, tmp_path):
 
 def test_a_video_is_explained(made, videos):
     recognizer = load_recognizer(made / "model")
-    (found,) = predict_videos(recognizer, videos[:1], explained=True, device="cpu", workers=0)
+    (found,) = predicted(recognizer, videos[:1], explained=True)
     assert found.explanation.label == found.classes[0]
     assert found.explanation.decision == pytest.approx(found.scores[0], rel=1e-5)
     assert found.moments.frames.tolist() == list(range(0, 41, 4))
@@ -117,13 +121,30 @@ def test_a_video_is_explained(made, videos):
     assert sorted(found.moments.images) == found.explanation.strongest(8).tolist()
 
 
+def test_a_video_that_cannot_be_read_again_keeps_its_classes(made, videos, monkeypatch):
+    def spoilt(path, *rest):
+        if path == videos[1]:
+            path.write_bytes(b"")
+        if path == videos[2]:
+            shutil.copy(made / "short.avi", path)
+        return find_moments(path, *rest)
+
+    monkeypatch.setattr("rnnfv.recipes.prediction.find_moments", spoilt)
+    whole, gone, other = predicted(load_recognizer(made / "model"), videos, explained=True)
+    assert whole.explanation is not None
+    assert gone.reason == f"not explained: {videos[1]}: the file is empty: copy it again, or leave it out"
+    assert other.reason.startswith(f"not explained: {videos[2]}: has fewer frames than when it was read before")
+    for each, label in ((gone, CLASSES[1]), (other, CLASSES[2])):
+        assert (each.classes[0], each.has_failed, each.explanation, each.moments) == (label, False, None, None)
+
+
 def test_what_the_recogniser_cannot_do_is_refused_first(made, videos, monkeypatch):
     monkeypatch.setattr("rnnfv.recipes.prediction.read_features_of", lambda *_: pytest.fail("read"))
     recognizer = load_recognizer(made / "model")
     with pytest.raises(ValueError, match="has no backbone"):
-        predict_videos(ActionRecognizer(recognizer.pipeline), videos)
+        predicted(ActionRecognizer(recognizer.pipeline), videos)
     with pytest.raises(ValueError, match="give them with --weights"):
-        predict_videos(replace(recognizer, weights=None), videos)
+        predicted(replace(recognizer, weights=None), videos)
 
 
 # -- the commands ----------------------------------------------------------------------------------
@@ -159,6 +180,63 @@ def test_predict_prints_and_writes(made, videos, tmp_path, capsys, monkeypatch):
         picture = pictures / label / "1.avi.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"Picture: {picture}" in printed
+
+
+def test_what_cannot_be_explained_is_told_and_the_rest_goes_on(made, videos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def spoilt(path, *rest):
+        if path == videos[0]:
+            path.unlink()
+        return find_moments(path, *rest)
+
+    monkeypatch.setattr("rnnfv.recipes.prediction.find_moments", spoilt)
+    out, pictures = tmp_path / "out.json", tmp_path / "pictures"
+    options = ["--model", made / "model", "--explain", pictures, "--json", out, "--device", "cpu", "--workers", 0]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(part) for part in ("action", "predict", *videos, *options)])
+    assert stopped.value.code == 3
+    assert f"incomplete: not explained: {videos[0]}: there is no such file" in capsys.readouterr().out
+    rows = json.loads(out.read_text())["videos"]
+    assert [(row["classes"][0], row["failed"], "explanation" in row) for row in rows] == [
+        (CLASSES[0], False, False),
+        (CLASSES[1], False, True),
+        (CLASSES[2], False, True),
+    ]
+    assert sorted(path.name for path in pictures.rglob("*.png")) == ["1.avi.png"] * 2
+
+
+def test_a_picture_is_drawn_as_soon_as_its_video_is_explained(made, videos, tmp_path, monkeypatch):
+    events, images = [], []
+
+    def found(path, *rest):
+        events.append(("found", path))
+        assert all(image() is None for image in images[:-1])  # those of the videos before are let go
+        moments = find_moments(path, *rest)
+        images.append(weakref.ref(next(iter(moments.images.values()))))
+        return moments
+
+    monkeypatch.setattr("rnnfv.recipes.prediction.find_moments", found)
+    monkeypatch.setattr("rnnfv.cli.predict.write_strip", lambda path, *_: events.append(("drawn", path)))
+    run_predict(made / "model", videos, explain=tmp_path / "new", device="cpu", workers=0)
+    drawn = [tmp_path / "new" / label / "1.avi.png" for label in CLASSES]
+    assert events == [
+        event for pair in zip(videos, drawn, strict=True) for event in zip(("found", "drawn"), pair, strict=True)
+    ]
+
+
+def test_without_matplotlib_nothing_is_decoded(made, videos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("rnnfv.recipes.prediction.read_features_of", lambda *_: pytest.fail("read"))
+    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'rnnfv\[plots\]'"):
+        run_predict(made / "model", videos, explain=tmp_path / "pictures")
+
+
+def test_pictures_stay_in_their_folder(made, videos, tmp_path):
+    around = videos[0].parent / ".." / CLASSES[1] / "1.avi"
+    run_predict(made / "model", [videos[0], around], explain=tmp_path / "pictures", device="cpu", workers=0)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    assert found == {f"pictures/{label}/1.avi.png" for label in CLASSES[:2]}
 
 
 def test_one_video_and_a_folder_of_images(made, videos, tmp_path, capsys):

@@ -19,7 +19,7 @@ from rnnfv.video.backbones import make_backbone
 from rnnfv.video.clips import ClipCutter
 from rnnfv.video.decode import Sampling, VideoError, read_frames
 
-av = pytest.importorskip("av")
+pytest.importorskip("av")
 
 CLASSES = ["[red]stand", "clap", "jump", "run", "sit", "walk", "wave"]
 # Gives the mean colour of each quarter of an 8 x 8 image.
@@ -64,21 +64,9 @@ def recognizer(takes="frames", every=2, stop_at=None):
     return Recognizer(chain(3), {"name": "colours"}, Sampling(every=every), made=Colours(takes, stop_at))
 
 
-def write_video(path, n):
-    rng = np.random.default_rng(n)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(n):
-            image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 @pytest.fixture
-def video(tmp_path):
-    return write_video(tmp_path / "a.avi", 35)
+def video(tmp_path, write_video):
+    return write_video(tmp_path / "a.avi", 35, rate=10)
 
 
 def expected(made, video, steps=None):
@@ -99,8 +87,10 @@ def best(scores):
     ("takes", "every", "frames", "steps"),
     [("frames", 1, 35, 35), ("frames", 10, 35, 4), ("clips", 1, 35, 3), ("clips", 1, 7, 1), ("clips", 5, 35, 1)],
 )
-def test_the_last_line_is_what_the_pipeline_says_of_the_whole(tmp_path, takes, every, frames, steps, capsys):
-    video, made = write_video(tmp_path / "a.avi", frames), recognizer(takes, every)
+def test_the_last_line_is_what_the_pipeline_says_of_the_whole(
+    write_video, tmp_path, takes, every, frames, steps, capsys
+):
+    video, made = write_video(tmp_path / "a.avi", frames, rate=10), recognizer(takes, every)
     watch(made, str(video), as_json=True)
     *lines, last = map(json.loads, capsys.readouterr().out.splitlines())
     assert last["scores"] == pytest.approx(expected(made, video), rel=1e-4, abs=1e-5)
@@ -159,10 +149,10 @@ def test_missing_frames_are_told(video, capsys):
     assert "a.avi: a part is missing or damaged" in told.err
 
 
-def test_memory_does_not_grow_with_the_video(tmp_path, capsys):
+def test_memory_does_not_grow_with_the_video(write_video, tmp_path, capsys):
     made, peaks = recognizer(every=1), []
     for n in (30, 60, 600):
-        video = write_video(tmp_path / f"{n}.avi", n)
+        video = write_video(tmp_path / f"{n}.avi", n, rate=10)
         tracemalloc.start()
         watch(made, str(video))
         capsys.readouterr()

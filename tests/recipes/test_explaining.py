@@ -104,18 +104,10 @@ def level(image):
 
 
 @pytest.fixture
-def video(tmp_path):
+def video(tmp_path, write_video):
     """45 frames at 12.5 frames a second, each 5 levels brighter than the one before."""
-    av = pytest.importorskip("av")
-    path = tmp_path / "brighter.avi"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=Fraction(25, 2))
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
-        for i in range(45):
-            image = np.full((48, 64, 3), 5 * i, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        container.mux(stream.encode())
-    return path
+    frames = np.arange(0, 225, 5, np.uint8)[:, None, None, None] * np.ones((48, 64, 3), np.uint8)
+    return write_video(tmp_path / "brighter.avi", frames, codec="ffv1", rate=Fraction(25, 2), pix_fmt="bgr0")
 
 
 FRAMES, CLIPS = SimpleNamespace(input="frames"), SimpleNamespace(input="clips")
@@ -138,6 +130,13 @@ def test_steps_are_found_in_the_video(video, backbone, sampling, expected):
         0: 0,
         len(expected) - 1: expected[-1],
     }
+
+
+def test_times_are_those_of_the_frames(tmp_path, write_video):
+    """Of a film that does not run evenly, the mean rate tells no frame's time."""
+    times = [7000, 7040, 7080, 8000, 8040, 9520, 9560]
+    path = write_video(tmp_path / "a.mkv", len(times), times=times)
+    assert_allclose(find_moments(path, FRAMES, Sampling(every=3), 3, []).seconds, [0, 1, 2.56], atol=1e-9)
 
 
 def test_steps_are_found_in_a_folder_of_images(tmp_path):

@@ -109,7 +109,7 @@ def test_folders_that_name_no_files_are_refused(tmp_path):
 
 def test_a_name_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "\udcff.txt").touch()
-    with pytest.raises(ValueError, match=r"'\\udcff\.txt' is not valid UTF-8"):
+    with pytest.raises(ValueError, match=r"'\\udcff' is not valid UTF-8"):
         find_trajectories(tmp_path)
 
 

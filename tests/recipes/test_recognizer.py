@@ -1,5 +1,6 @@
 """A recogniser: fitted, kept in a folder, read again."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, replace
@@ -13,10 +14,11 @@ from sklearn.pipeline import Pipeline
 
 import rnnfv
 from rnnfv import LinearSVM, MeanPooling, PowerNormalizer, StepPreprocessor
+from rnnfv.cli.fit import run_fit
 from rnnfv.datasets.manifest import Manifest, write_manifest
 from rnnfv.recipes.action import Settings
 from rnnfv.recipes.recognizer import ActionRecognizer, backbone_of_features, fit_recognizer, load_recognizer
-from rnnfv.storage import ModelFolderError, write_features
+from rnnfv.storage import ModelFolderError, file_identity, write_features
 from rnnfv.video.backbones import make_backbone
 from rnnfv.video.decode import Sampling
 
@@ -236,7 +238,7 @@ def test_damage_is_told_in_one_line(saved, name, words):
 def test_a_changed_record_is_found(saved):
     text = (saved / "action.json").read_text()
     (saved / "action.json").write_text(text.replace('"every": 4', '"every": 5'))
-    with pytest.raises(ModelFolderError, match=r"the checksum of action.json is wrong; .* fit the recogniser again"):
+    with pytest.raises(ModelFolderError, match=r"the checksum of action.json is wrong; .* fit it again"):
         load_recognizer(saved)
 
 
@@ -250,7 +252,7 @@ def test_parts_of_two_recognisers_are_not_one(saved, tmp_path):
 
 def rewritten(folder, **changes):
     """The folder, its record changed by one who knows how to write the checksum."""
-    from rnnfv.recipes._recognizer_folder import _checksum
+    from rnnfv.recipes._chain_folder import _checksum
 
     record = json.loads((folder / "action.json").read_text()) | changes
     record.pop("checksum")
@@ -371,6 +373,39 @@ def test_items_without_features_are_refused_or_left_out(features):
     with pytest.raises(ValueError, match="no features for 1 of 24 items of the manifest, the first 'lost'"):
         fit_recognizer(features, manifest, SETTINGS)
     assert len(fit_recognizer(features, manifest, SETTINGS, skip_missing=True).classes) == 3
+
+
+def test_features_of_a_mean_cube_want_it_beside_the_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda *_: fitted())
+    weights, cube, other = (tmp_path / name for name in ("c3d.pth", "cube.npy", "other.npy"))
+    weights.write_bytes(b"weights")
+    values = np.random.default_rng(0).uniform(80, 140, (3, 16, 128, 171)).astype(np.float32)
+    np.save(cube, values[None])
+    np.save(other, values + 1)
+    settings = {"relu": True, "mean": {"sha256": hashlib.sha256(values.tobytes()).hexdigest()}}
+    origin = {"name": "c3d", "dim": 12, "settings": settings, "weights": file_identity(weights)}
+    seqs, labels = sequences(3)
+    ids = [f"v{i:02d}" for i in range(24)]
+    write_features(
+        tmp_path / "features", ids, seqs, metadata={"backbone": origin, "sampling": asdict(Sampling(every=1))}
+    )
+    write_manifest(tmp_path / "m.csv", Manifest(*map(np.array, (ids, labels, ids)), {"split1": np.repeat("train", 24)}))
+
+    def fit(**files):
+        return fit_recognizer(tmp_path / "features", tmp_path / "m.csv", SETTINGS, **files)
+
+    with pytest.raises(ValueError, match=r"features was made with a mean cube: give its .npy file with --mean, too"):
+        fit(weights=weights)
+    with pytest.raises(ValueError, match=r"other.npy is not the mean cube that made .*features: give that one with"):
+        fit(weights=weights, mean=other)
+    with pytest.raises(ValueError, match=r"c3d.pth cannot be read as a .npy file"):
+        fit(weights=weights, mean=weights)
+    with pytest.raises(FileNotFoundError, match=r"absent.npy is not a file"):
+        fit(weights=weights, mean=tmp_path / "absent.npy")
+    assert fit(weights=weights, mean=cube).mean == cube
+    assert fit().mean is None  # it takes features
+    run_fit(tmp_path / "features", tmp_path / "m.csv", tmp_path / "model", SETTINGS)
+    assert "for videos give --weights c3d.pth and --mean again" in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_before_the_fit(features, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from rnnfv.video import ahead
 from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 from rnnfv.video.decode import Sampling, read_frames
 
-av = pytest.importorskip("av")
+pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
 
 EVERY = Sampling(every=1)
@@ -60,17 +60,6 @@ def greys(folder, values, shape=(4, 6, 3)):
     return folder
 
 
-def write_video(path, n):
-    noise = np.random.default_rng(n).integers(0, 255, (n, 48, 64, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for image in noise:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 def gathered(events):
     """The grey of each frame and the ending of each video, by index; nothing may follow an ending."""
     frames, endings = {}, {}
@@ -101,7 +90,7 @@ def no_process_is_left(pids=()):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_frames_are_those_of_reading_one_by_one(tmp_path, workers):
+def test_the_frames_are_those_of_reading_one_by_one(tmp_path, write_video, workers):
     paths = [write_video(tmp_path / f"{n}.avi", n) for n in (70, 3, 64)]
     paths += [greys(tmp_path / "images", range(5)), tmp_path / "missing.avi"]
     half = tmp_path / "half.avi"
@@ -120,7 +109,7 @@ def test_the_frames_are_those_of_reading_one_by_one(tmp_path, workers):
     assert no_process_is_left()
 
 
-def test_frames_are_prepared_where_they_are_decoded(tmp_path):
+def test_frames_are_prepared_where_they_are_decoded(tmp_path, write_video):
     path = write_video(tmp_path / "a.avi", 5)
     corner = operator.itemgetter((slice(0, 8), slice(0, 9)))
     frames, _ = gathered(decode_ahead([path], EVERY, corner, workers=1))

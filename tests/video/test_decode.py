@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rnnfv.video import decode
+from rnnfv.video._sources import VideoStream
 from rnnfv.video.decode import Sampling, VideoError, read_frames, sampled
 
 av = pytest.importorskip("av")
@@ -142,8 +142,8 @@ def test_the_frames_are_those_of_a_plain_loop(library, suffix, every):
 
 
 def test_frames_passed_over_are_not_converted(library, monkeypatch):
-    whole, converted = decode._VideoFile.image, []
-    monkeypatch.setattr(decode._VideoFile, "image", lambda self, frame: converted.append(1) or whole(self, frame))
+    whole, converted = VideoStream.image, []
+    monkeypatch.setattr(VideoStream, "image", lambda self, frame: converted.append(1) or whole(self, frame))
     assert len(list(read_frames(library("avi"), Sampling()))) == 4
     assert len(converted) == 4
 

@@ -64,6 +64,11 @@ def test_an_id_is_the_path_without_suffix(tmp_path):
     assert item_id(tmp_path, tmp_path) == tmp_path.name
 
 
+def test_a_name_that_cannot_be_written_down_is_no_id(tmp_path):
+    with pytest.raises(ValueError, match=r"the name '\\udcff.avi' is not valid UTF-8: rename it"):
+        item_id(tmp_path, tmp_path / "\udcff.avi")
+
+
 def test_ids_that_would_be_shared_keep_the_suffix(tmp_path):
     names = ["a.avi", "a.avi.mp4", "a.mp4", "b.mkv", "c/1.png", "c.avi", "sub/a.avi"]
     root = fill(tmp_path, names)

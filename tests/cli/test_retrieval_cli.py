@@ -1,0 +1,136 @@
+"""`rnnfv retrieval` from the command line: what it prints, writes and refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rnnfv.cli import main
+
+FIGURES = {"r@1", "r@5", "r@10", "median_rank", "mean_rank"}
+QUICK = ["--epochs", "2", "--hidden-size", "8", "--components", "2", "--etas", "0.01,0.1"]
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return stopped.value.code
+
+
+@pytest.fixture(scope="module")
+def data(world, word_file, tmp_path_factory):
+    """The made world as files: --captions, --images and --words."""
+    folder = tmp_path_factory.mktemp("data")
+    images, vectors = [], []
+    for split, n in {"train": 80, "val": 30, "test": 25}.items():
+        pairs = world(n, n)
+        for i, vector in enumerate(pairs.images):
+            sentences = [
+                {"raw": " ".join(t), "tokens": t}
+                for t, image in zip(pairs.texts, pairs.image_of_sentence, strict=True)
+                if image == i
+            ]
+            images.append({"filename": f"{split}{i}.jpg", "split": split, "sentences": sentences})
+            vectors.append(vector)
+    (folder / "dataset.json").write_text(json.dumps({"images": images}))
+    np.save(folder / "vectors.npy", np.array(vectors, np.float16))
+    return ["--captions", folder / "dataset.json", "--images", folder / "vectors.npy"], ["--words", word_file]
+
+
+def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
+    files, words = data
+    out = [f"--{kind}={tmp_path / kind}" for kind in ("json", "markdown", "latex", "ranks")]
+    options = ["--encoder", "rnn-fv", "--seeds", 2, "--published", "flickr8k", *QUICK, *out]
+    assert run("retrieval", "evaluate", *files, *words, *options) == 0
+    printed = capsys.readouterr()
+    assert "rnn-fv" in printed.out
+    assert "MM-ENS (paper)" in printed.out
+    assert "100.0 % of 800 words have a vector" in printed.err
+    content = json.loads((tmp_path / "json").read_text())
+    assert set(content["annotation"]) == set(content["search"]) == FIGURES
+    assert content["sentence"]["mean_rank"] >= 1
+    assert content["protocol"]["sizes"]["reported on"] == {"images": 25, "sentences": 50}
+    assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [["epoch", "eta", "recalls"]] * 2
+    mean = np.mean([report["search"]["r@1"] for report in content["by_seed"]])
+    assert content["search"]["r@1"] == pytest.approx(mean)
+    rows = list(csv.DictReader((tmp_path / "ranks").read_text().splitlines()))
+    assert len(rows) == 25 + 50
+    ranks = [int(row["rank"]) for row in rows if row["task"] == "search"]
+    assert np.mean(ranks) == pytest.approx(content["by_seed"][0]["search"]["mean_rank"])
+    assert (tmp_path / "markdown").read_text().startswith("| encoder | annotation r@1 |")
+    assert "\\toprule" in (tmp_path / "latex").read_text()
+
+
+@pytest.mark.parametrize("encoder", ["mean", "tf-idf", "gmm-fv", "hglmm-fv", "mm-ens", "rnn-fv-clsf"])
+def test_every_encoder_runs(data, tmp_path, encoder):
+    files, words = data
+    words = [] if encoder == "tf-idf" else words
+    out = tmp_path / "figures.json"
+    assert run("retrieval", "evaluate", *files, *words, "--encoder", encoder, *QUICK, "--json", out) == 0
+    assert json.loads(out.read_text())["search"]["mean_rank"] < 8  # at random: 13
+
+
+def test_the_split_val_is_cut_in_halves(data, tmp_path):
+    files, words = data
+    out = tmp_path / "figures.json"
+    assert run("retrieval", "evaluate", *files, *words, "--encoder", "mean", "--split", "val", "--json", out) == 0
+    sizes = json.loads(out.read_text())["protocol"]["sizes"]
+    assert (sizes["validation"]["images"], sizes["reported on"]["images"]) == (15, 15)
+
+
+def test_models_are_saved_and_combined(data, tmp_path, capsys):
+    files, words = data
+    for name, options in {"mm": ["mm-ens"], "bag": ["tf-idf"], "rnn": ["rnn-fv", "--reverse"]}.items():
+        given = [] if name == "bag" else words
+        arguments = [*files, *given, "--encoder", *options, *QUICK, "--out", tmp_path / name]
+        assert run("retrieval", "fit", *arguments) == 0
+    arguments = [*files, "--cca-words", tmp_path / "mm", *QUICK, "--out", tmp_path / "cca"]
+    assert run("retrieval", "fit", *arguments) == 0
+    assert "rnn-fv, cca words is in" in capsys.readouterr().err
+    out = tmp_path / "combined.json"
+    folders = [tmp_path / name for name in ("mm", "bag", "rnn", "cca")]
+    assert run("retrieval", "combine", *folders, *files, "--json", out) == 0
+    content = json.loads(out.read_text())
+    assert list(content["models"]) == [str(folder) for folder in folders]
+    single = [report["search"]["mean_rank"] for report in content["models"].values()]
+    assert content["combination"]["search"]["mean_rank"] < np.mean(single)
+
+
+def test_nets_may_learn_from_a_corpus(data, tmp_path):
+    files, words = data
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("1\tThe man sees the bird.\n2\tA dog chases a ball.\n3\tzzz\n")
+    out = tmp_path / "figures.json"
+    options = ["--corpus", corpus, "--corpus-sentences", 2, "--json", out]
+    assert run("retrieval", "evaluate", *files, *words, *QUICK, *options) == 0
+    assert json.loads(out.read_text())["protocol"]["fitting"]["corpus"] == str(corpus)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--encoder", "mean"], "mean needs --words, or --cca-words"),
+        (["--encoder", "tf-idf", "--words", "w.txt"], "tf-idf needs no word vectors: leave --words out"),
+        (["--encoder", "mean", "--words", "missing.txt"], "missing.txt"),
+        (["--encoder", "tf-idf", "--split", "tset"], "there is no split 'tset'; there are test, train, val"),
+        (["--encoder", "tf-idf", "--split", "train"], "report on another"),
+        (["--encoder", "tf-idf", "--etas", "many"], "--etas is 'many'"),
+        (["--encoder", "tf-idf", "--seeds", "0"], "--seeds is 0"),
+    ],
+)
+def test_wrong_use_is_one_line(data, options, message, capsys):
+    assert run("retrieval", "evaluate", *data[0], *options) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error.splitlines()[-1]
+
+
+def test_wrong_files_are_one_line(data, tmp_path, capsys):
+    files, _ = data
+    np.save(tmp_path / "few.npy", np.zeros((3, 4), np.float32))
+    assert run("retrieval", "evaluate", *files[:3], tmp_path / "few.npy", "--encoder", "tf-idf") == 1
+    assert "vectors of 3 images, but there are 135 images" in capsys.readouterr().err
+    assert run("retrieval", "combine", tmp_path, *files) == 1
+    assert "rnnfv retrieval fit" in capsys.readouterr().err
+    assert run("retrieval", "combine", *files) == 1
+    assert "give the folders" in capsys.readouterr().err

@@ -1,0 +1,482 @@
+"""Regularised CCA against the published code's numbers, plain linear algebra in float64, and cca-zoo."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import hadamard
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import rnnfv
+from rnnfv import RegularizedCCA, _cca_fit, _cca_krylov, _cca_sums, cca_path
+
+ETAS = [1.0, 1e-3, 0.05, 0.3]
+
+
+@pytest.fixture
+def through_directions(monkeypatch):
+    """Every fit goes by way of directions of its wider side."""
+    monkeypatch.setattr(_cca_fit, "_directions_pay", lambda *_: True)
+
+
+def make_pairs(rng, n=120, a=30, b=12, dtype=np.float64, decay=1.5):
+    """Two sides that share a few hidden variables; variances fall, and means are far from zero."""
+    hidden = rng.normal(size=(n, 5))
+    sides = []
+    for d in (a, b):
+        noise = rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -decay
+        sides.append(hidden @ rng.normal(size=(5, d)) * 0.3 + noise @ np.linalg.qr(rng.normal(size=(d, d)))[0] + 3)
+    return sides[0].astype(dtype), sides[1].astype(dtype)
+
+
+def plain_cca(X, Y, eta):
+    """SPEC S19 word by word: symmetric square roots of the covariances, and a full SVD."""
+    sides, roots = [], []
+    for side in (X.astype(np.float64), Y.astype(np.float64)):
+        centred = side - side.mean(axis=0)
+        values, vectors = np.linalg.eigh(centred.T @ centred / (len(side) - 1))
+        sides.append(centred)
+        roots.append(vectors / np.sqrt(values + eta * values[-1]) @ vectors.T)
+    U, s, Vt = np.linalg.svd(roots[0] @ sides[0].T @ sides[1] @ roots[1] / (len(X) - 1))
+    k = min(len(X) - 1, len(s))
+    return s[:k], roots[0] @ U[:, :k], roots[1] @ Vt[:k].T
+
+
+def plain_similarity(X, Y, eta, X_new, Y_new):
+    correlations, *weights = plain_cca(X, Y, eta)
+    scaled = []
+    for side, new, w in zip((X, Y), (X_new, Y_new), weights, strict=True):
+        projected = (new.astype(np.float64) - side.mean(axis=0, dtype=np.float64)) @ w * correlations
+        scaled.append(projected / np.linalg.norm(projected, axis=1, keepdims=True))
+    return scaled[0] @ scaled[1].T
+
+
+# -- the result is right ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("eta", "name"), [(0.001, "0_001"), (0.05, "0_05")])
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_agrees_with_the_published_code(eta, name, way, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    reference = np.load(Path(__file__).parent / "fixtures/hglmm_authors.npz")
+    cca = RegularizedCCA(eta).fit(reference["cca_x_train"], reference["cca_y_train"])
+    np.testing.assert_allclose(cca.correlations_, reference[f"cca_corr_eta_{name}"], rtol=0, atol=1e-8)
+    similarity = cca.similarity(reference["cca_x_test"], reference["cca_y_test"])
+    np.testing.assert_allclose(similarity, reference[f"cca_sim_eta_{name}"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(120, 30, 12), (120, 12, 30), (20, 40, 12), (20, 40, 30), (60, 1, 3), (2, 5, 4)])
+@pytest.mark.parametrize("eta", [1e-4, 0.1, 50.0])
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_agrees_with_plain_linear_algebra(shape, eta, way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng, *shape)
+    cca = RegularizedCCA(eta).fit(X, Y)
+    correlations, x_weights, _ = plain_cca(X, Y, eta)
+    k = len(cca.correlations_)
+    np.testing.assert_allclose(cca.correlations_, correlations[:k], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(correlations[k:], 0, atol=1e-7 * correlations[0])
+    np.testing.assert_allclose(np.abs(cca.x_weights_[:, 0]), np.abs(x_weights[:, 0]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(cca.similarity(X, Y), plain_similarity(X, Y, eta, X, Y), atol=1e-6)
+
+
+def test_without_regularisation_variables_are_white_and_correlate_as_told(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0).fit(X, Y)
+    x, y = cca.transform(X, Y)
+    together = np.cov(x, y, rowvar=False)
+    k = len(cca.correlations_)
+    np.testing.assert_allclose(together[:k, :k], np.eye(k), atol=1e-8)
+    np.testing.assert_allclose(together[k:, k:], np.eye(k), atol=1e-8)
+    np.testing.assert_allclose(together[:k, k:], np.diag(cca.correlations_), atol=1e-8)
+
+
+def test_directions_have_unit_regularised_variance(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.2).fit(X, Y)
+    for side, weights in ((X, cca.x_weights_), (Y, cca.y_weights_)):
+        covariance = np.cov(side, rowvar=False)
+        covariance += 0.2 * np.linalg.eigvalsh(covariance)[-1] * np.eye(len(covariance))
+        np.testing.assert_allclose(weights.T @ covariance @ weights, np.eye(weights.shape[1]), atol=1e-9)
+
+
+def test_agrees_with_cca_zoo(rng):
+    linear = pytest.importorskip("cca_zoo.linear", reason="cca-zoo is not installed")
+    X, Y = make_pairs(rng)
+    shifts = [0.05 * np.linalg.eigvalsh(np.cov(side, rowvar=False))[-1] for side in (X, Y)]
+    theirs = linear.RidgeCCA(n_components=4, shrinkage=[shift / (1 + shift) for shift in shifts]).fit([X, Y])
+    ours = RegularizedCCA(0.05, n_components=4).fit(X, Y)
+    for mine, other in zip((ours.x_weights_, ours.y_weights_), theirs.weights_, strict=True):
+        cosines = np.einsum("dk,dk->k", mine, other) / np.linalg.norm(mine, axis=0) / np.linalg.norm(other, axis=0)
+        np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-6)
+
+
+# -- what must not matter --------------------------------------------------------------------------
+
+
+def assert_same(one, other, X, Y, rtol=1e-8):
+    np.testing.assert_allclose(one.correlations_, other.correlations_, rtol=rtol, atol=1e-9)
+    np.testing.assert_allclose(one.similarity(X, Y), other.similarity(X, Y), atol=10 * rtol)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cuts=st.lists(st.integers(1, 79), max_size=6), seed=st.integers(0, 5))
+def test_blocks_do_not_matter(cuts, seed):
+    X, Y = make_pairs(np.random.default_rng(seed), n=80, a=9, b=6)
+    X[:10] += 100  # the first block's mean is far from the others'
+    blocks = RegularizedCCA(0.01)
+    for x, y in zip(np.split(X, sorted(cuts)), np.split(Y, sorted(cuts)), strict=True):
+        if len(x):
+            blocks.partial_fit(x, y)
+    assert_same(blocks, RegularizedCCA(0.01).fit(X, Y), X, Y)
+
+
+@pytest.mark.parametrize("width", [3, 600])
+def test_panels_and_blocks_of_the_sums_do_not_matter(width, rng, monkeypatch):
+    X, Y = make_pairs(rng, n=100, a=width, b=2)
+    whole = RegularizedCCA(0.01).fit(X, Y)
+    monkeypatch.setattr(_cca_sums, "_PANEL", 7)
+    monkeypatch.setattr(_cca_sums, "_BLOCK_ROWS", 13)
+    assert_same(RegularizedCCA(0.01).fit(X, Y), whole, X, Y)
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_the_order_of_rows_does_not_matter(way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng)
+    order = rng.permutation(len(X))
+    one, other = RegularizedCCA(0.01).fit(X, Y), RegularizedCCA(0.01).fit(X[order], Y[order])
+    assert_same(one, other, X, Y)
+    np.testing.assert_allclose(one.x_weights_[:, :4], other.x_weights_[:, :4], atol=1e-6)  # signs too
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_sides_can_be_swapped(way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng)
+    one, other = RegularizedCCA(0.01).fit(X, Y), RegularizedCCA(0.01).fit(Y, X)
+    np.testing.assert_allclose(one.correlations_, other.correlations_, rtol=1e-9)
+    np.testing.assert_allclose(one.similarity(X, Y), other.similarity(Y, X).T, atol=1e-8)
+
+
+def test_scale_shift_rotation_and_repeats_do_not_matter(rng):
+    X, Y = make_pairs(rng)
+    turn = np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0]
+    base = RegularizedCCA(0.01).fit(X, Y)
+    for x, y in ((X * 1e-6, Y * 1e5), (X - 50, Y + 7), (X @ turn, Y)):
+        moved = RegularizedCCA(0.01).fit(x, y)
+        np.testing.assert_allclose(moved.correlations_, base.correlations_, rtol=1e-8)
+        np.testing.assert_allclose(moved.similarity(x, y), base.similarity(X, Y), atol=1e-7)
+    twice = RegularizedCCA(0.01).fit(np.repeat(X, 2, axis=0), np.repeat(Y, 2, axis=0))
+    np.testing.assert_allclose(twice.correlations_, base.correlations_, rtol=1e-9)
+
+
+def test_more_regularisation_makes_correlations_smaller(rng):
+    X, Y = make_pairs(rng)
+    strengths = np.array([cca.correlations_ for cca in cca_path(X, Y, [0, 1e-3, 0.1, 1, 10])])
+    assert (np.diff(strengths, axis=0) < 0).all()
+
+
+# -- several regularisations -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_a_path_is_separate_fits(way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng, n=150, a=80, b=6)
+    for eta, cca in zip(ETAS, cca_path(X, Y, ETAS, n_components=4), strict=True):
+        assert cca.get_params() == {"regularization": eta, "n_components": 4}
+        assert cca.n_features_in_ == 80
+        assert_same(cca, RegularizedCCA(eta, 4).fit(X, Y), X, Y, rtol=1e-7)
+
+
+def test_a_path_after_blocks_and_more_blocks_after_it(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.7)
+    assert cca.partial_fit(X[:60], Y[:60]) is cca
+    for eta, fitted in zip(ETAS, cca.path(ETAS), strict=True):
+        assert_same(fitted, RegularizedCCA(eta).fit(X[:60], Y[:60]), X, Y)
+    before = cca.correlations_
+    cca.partial_fit(X[60:], Y[60:])
+    assert not np.allclose(cca.correlations_, before)
+    assert_same(cca, RegularizedCCA(0.7).fit(X, Y), X, Y)
+
+
+def test_a_path_makes_one_estimator_at_a_time(rng, monkeypatch):
+    calls = []
+    factor = _cca_sums.Symmetric.factor
+    monkeypatch.setattr(_cca_sums.Symmetric, "factor", lambda *args: calls.append(args[1]) or factor(*args))
+    path = cca_path(*make_pairs(rng), ETAS)
+    next(path)
+    assert len(calls) == 2  # one of either side
+    assert len(list(path)) == 3
+    assert len(calls) == 8
+
+
+# -- directions of a wide side ---------------------------------------------------------------------
+
+
+def test_few_directions_are_enough_and_the_data_is_read_rarely(rng, monkeypatch, through_directions):
+    n, a, b = 600, 500, 20
+    X, Y = make_pairs(rng, n, a, b)
+    widths = []
+    project = _cca_krylov.Centred.project
+    monkeypatch.setattr(_cca_krylov.Centred, "project", lambda self, V: widths.append(V.shape[1]) or project(self, V))
+    wide = RegularizedCCA(0.01).fit(X, Y)
+    assert len(widths) <= 6
+    assert sum(widths) < a / 3
+    monkeypatch.undo()
+    assert_same(wide, RegularizedCCA(0.01).fit(X, Y), X, Y, rtol=1e-7)
+
+
+def test_one_narrow_column_needs_many_directions_and_is_still_right(rng, through_directions):
+    X, Y = make_pairs(rng, 60, 200, 1, decay=0.2)
+    cca = RegularizedCCA(1e-4).fit(X, Y)
+    np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, 1e-4)[0], rtol=1e-8)
+
+
+def test_a_strong_direction_that_the_other_side_knows_nothing_of_sets_the_ridge(rng, through_directions):
+    X, Y = make_pairs(rng, 400, 40, 5)
+    nuisance = rng.normal(size=(400, 1))
+    known = np.column_stack([Y, np.ones(400)])
+    X[:, :1] += 50 * (nuisance - known @ np.linalg.lstsq(known, nuisance, rcond=None)[0])
+    cca = RegularizedCCA(1e-3).fit(X, Y)
+    np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, 1e-3)[0], rtol=1e-7)
+
+
+def test_where_too_many_directions_are_needed_the_whole_matrix_is_summed(rng, monkeypatch, through_directions):
+    X, Y = make_pairs(rng, 300, 40, 3, decay=0.1)
+    ways = []
+    fit_sums = _cca_fit.fit_sums
+    monkeypatch.setattr(_cca_fit, "fit_sums", lambda *args: ways.append("sums") or fit_sums(*args))
+    cca = RegularizedCCA(1e-6).fit(X, Y)
+    assert ways == ["sums"]
+    np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, 1e-6)[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("n", "wide", "narrow", "etas", "pays"),
+    [
+        (30_000, 35_350, 1_280, [1e-4, 1e-2, 1], True),  # sentences and images
+        (1_000, 36_000, 4_096, [1e-3], True),  # few rows
+        (20_000, 4_096, 4_096, [0.1], False),
+        (30_000, 35_350, 1_280, [1e-12], False),
+        (500, 300, 3, [0.1], False),
+    ],
+)
+def test_the_way_is_chosen_by_shape(n, wide, narrow, etas, pays):
+    assert _cca_fit._directions_pay(n, wide, narrow, etas) == pays
+
+
+# -- precision and memory --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+@pytest.mark.parametrize("eta", [1e-7, 1e-3])
+def test_float32_stays_float32_and_close(eta, way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng, 2000, 60, 20, dtype=np.float32)
+    cca = RegularizedCCA(eta).fit(X, Y)
+    assert cca.x_weights_.dtype == cca.y_mean_.dtype == cca.transform(X).dtype == np.float32
+    assert cca.similarity(X[:5], Y[:5]).dtype == np.float32
+    np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, eta)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cca.similarity(X, Y), plain_similarity(X, Y, eta, X, Y), atol=2e-3)
+
+
+def test_each_side_keeps_its_dtype(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA().fit(X.astype(np.float32), Y)
+    assert (cca.x_weights_.dtype, cca.y_weights_.dtype) == (np.float32, np.float64)
+    assert RegularizedCCA().fit(np.arange(10).reshape(5, 2), [[0], [1], [5], [1], [2]]).y_weights_.dtype == np.float32
+
+
+def test_means_far_from_zero_cost_float32_no_digits(rng):
+    X, Y = make_pairs(rng, 3000, 20, 10)
+    far = (X + 1000).astype(np.float32)
+    exact = plain_cca(far, Y, 1e-3)[0]
+    ours = RegularizedCCA(1e-3)
+    for start in range(0, 3000, 500):
+        ours.partial_fit(far[start : start + 500], Y[start : start + 500].astype(np.float32))
+    np.testing.assert_allclose(ours.correlations_, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_reads_memory_maps(way, tmp_path, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng)
+    maps = []
+    for name, side in (("x", X), ("y", Y)):
+        np.save(tmp_path / f"{name}.npy", side)
+        maps.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    assert_same(RegularizedCCA().fit(*maps), RegularizedCCA().fit(X, Y), *maps)
+
+
+def test_a_factor_is_made_in_place_and_leaves_the_sum(rng):
+    rows = rng.normal(size=(900, 700))
+    matrix = _cca_sums.Symmetric(700)
+    matrix.add(rows)
+    product = rows.T @ rows
+    assert matrix.largest() == pytest.approx(np.linalg.eigvalsh(product)[-1], rel=1e-10)
+    for shift in (1.0, 30.0):
+        factor = matrix.factor(shift)
+        assert np.shares_memory(factor, matrix.upper)
+        np.testing.assert_allclose(np.triu(factor).T @ np.triu(factor), product + shift * np.eye(700), atol=1e-9)
+        np.testing.assert_allclose(np.triu(matrix.upper), np.triu(product), atol=1e-9)
+
+
+# -- using it --------------------------------------------------------------------------------------
+
+
+def test_transforms_either_side_alone(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.01, n_components=3).fit(X, Y)
+    np.testing.assert_allclose(cca.transform(X), (X - X.mean(axis=0)) @ cca.x_weights_, atol=1e-12)
+    both = cca.transform(X[:7], Y[:9])
+    assert [side.shape for side in both] == [(7, 3), (9, 3)]
+    np.testing.assert_array_equal(both[1], cca.transform_y(Y[:9]))
+    scaled = [side * cca.correlations_ for side in both]
+    scaled = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in scaled]
+    np.testing.assert_allclose(scaled[0] @ scaled[1].T, cca.similarity(X[:7], Y[:9]), atol=1e-12)
+
+
+def test_a_row_at_the_mean_is_like_nothing(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA().fit(X, Y)
+    assert (cca.similarity(cca.x_mean_[None], Y) == 0).all()
+
+
+def test_the_largest_entry_of_each_direction_is_positive(rng):
+    X, Y = make_pairs(rng)
+    weights = RegularizedCCA().fit(X, Y).x_weights_
+    assert (weights.max(axis=0) == np.abs(weights).max(axis=0)).all()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_saves_and_loads(streamed, tmp_path, rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.02, n_components=5)
+    (cca.partial_fit if streamed else cca.fit)(X, Y)
+    cca.save(tmp_path / "cca")
+    loaded = rnnfv.load(tmp_path / "cca")
+    assert loaded.get_params() == cca.get_params()
+    np.testing.assert_array_equal(loaded.correlations_, cca.correlations_)
+    np.testing.assert_array_equal(loaded.similarity(X, Y), cca.similarity(X, Y))
+    with pytest.raises(ValueError, match="has no sums to add to"):
+        loaded.partial_fit(X, Y)
+
+
+def test_is_a_scikit_learn_transformer(rng):
+    X, Y = make_pairs(rng)
+    cca = clone(RegularizedCCA(0.02, 3)).set_params(regularization=0.03)
+    assert cca.get_params() == {"regularization": 0.03, "n_components": 3}
+    assert not hasattr(cca, "correlations_")
+    assert make_pipeline(StandardScaler(), cca).fit(X, Y).transform(X).shape == (120, 3)
+    frame = cca.set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=[f"c{i}" for i in range(30)]), Y)
+    assert list(frame.columns) == ["regularizedcca0", "regularizedcca1", "regularizedcca2"]
+    assert list(cca.feature_names_in_) == [f"c{i}" for i in range(30)]
+
+
+# -- what cannot be solved -------------------------------------------------------------------------
+
+
+def test_names_the_row_that_is_not_finite(rng, monkeypatch):
+    monkeypatch.setattr(_cca_sums, "_BLOCK_ROWS", 50)
+    X, Y = make_pairs(rng)
+    X[77, 3], Y[101, 0] = np.nan, np.inf
+    with pytest.raises(ValueError, match="row 77 of X has a NaN or infinite value"):
+        RegularizedCCA().fit(X, Y)
+    with pytest.raises(ValueError, match="row 101 of Y has a NaN"):
+        RegularizedCCA().fit(np.nan_to_num(X), Y)
+    cca = RegularizedCCA().fit(X[:50], Y[:50])
+    with pytest.raises(ValueError, match="row 77 of X"):
+        cca.transform(X)
+    with pytest.raises(ValueError, match="row 101 of Y"):
+        cca.similarity(X[:50], Y)
+
+
+def test_a_refused_block_leaves_the_sums_as_they_were(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.01).partial_fit(X[:60], Y[:60])
+    bad = Y[60:].copy()
+    bad[-1, -1] = np.nan
+    for x, y in ((X[60:], bad), (X[60:], Y[60:, 1:]), (X[60:, 1:], Y[60:]), (X[60:], Y[61:])):
+        with pytest.raises(ValueError, match=r"row 59 of Y|columns|features|rows"):
+            cca.partial_fit(x, y)
+    assert_same(cca.partial_fit(X[60:], Y[60:]), RegularizedCCA(0.01).fit(X, Y), X, Y)
+
+
+@pytest.mark.parametrize(
+    ("params", "x_rows", "message"),
+    [
+        ({"regularization": -1.0}, 120, "regularization is -1.0"),
+        ({"regularization": np.nan}, 120, "regularization is nan"),
+        ({"n_components": 0}, 120, "n_components is 0: it must be 1 to 12"),
+        ({"n_components": 13}, 120, "n_components is 13: it must be 1 to 12 with 120 rows of 30 and 12 columns"),
+        ({}, 119, "X has 119 rows and Y has 120"),
+    ],
+)
+def test_says_what_is_wrong(params, x_rows, message, rng):
+    X, Y = make_pairs(rng)
+    with pytest.raises(ValueError, match=message):
+        RegularizedCCA(**params).fit(X[:x_rows], Y)
+
+
+@pytest.mark.parametrize("way", ["whole", "directions"])
+def test_data_that_says_nothing(way, rng, request):
+    if way == "directions":
+        request.getfixturevalue("through_directions")
+    X, Y = make_pairs(rng, dtype=np.float32)
+    for constant in (np.full_like(X, 0.1), np.zeros((len(X), 600))):
+        with pytest.raises(ValueError, match="all rows of X are equal"):
+            RegularizedCCA().fit(constant, Y)
+        with pytest.raises(ValueError, match="all rows of Y are equal"):
+            RegularizedCCA().fit(X, constant)
+    with pytest.raises(ValueError, match="1 pair of rows: correlations need at least 2"):
+        RegularizedCCA().fit(X[:1], Y[:1])
+    signs = hadamard(8).astype(float)[:, 1:]
+    with pytest.raises(ValueError, match="covariance of zero"):
+        RegularizedCCA().fit(signs[:, :5], signs[:, 5:])
+
+
+def test_without_regularisation_columns_must_be_independent(rng):
+    X, Y = make_pairs(rng)
+    doubled = np.hstack([X, X[:, :2].sum(axis=1, keepdims=True)])
+    with pytest.raises(ValueError, match=r"column 30 of X .* regularization=0 is too small .* raise it"):
+        RegularizedCCA(0).fit(doubled, Y)
+    with pytest.raises(ValueError, match=r"column 12 of Y .* combination"):
+        RegularizedCCA(0).fit(X, np.hstack([Y, np.ones((120, 1))]))
+    with pytest.raises(ValueError, match=r"column \d+ of X"):
+        RegularizedCCA(0).fit(X[:20], Y[:20])
+    assert np.isfinite(RegularizedCCA(1e-6).fit(doubled, Y).correlations_).all()
+
+
+def test_one_pair_alone_is_not_enough_but_a_beginning(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(0.01).partial_fit(X[:1], Y[:1])
+    with pytest.raises(ValueError, match="at least 2"):
+        cca.transform(X)
+    assert_same(cca.partial_fit(X[1:], Y[1:]), RegularizedCCA(0.01).fit(X, Y), X, Y)
+
+
+def test_a_path_says_at_once_what_is_wrong(rng):
+    X, Y = make_pairs(rng)
+    with pytest.raises(ValueError, match="regularization is -2"):
+        cca_path(X, Y, [0.1, -2])
+    with pytest.raises(ValueError, match="no regularizations"):
+        cca_path(X, Y, [])
+    with pytest.raises(ValueError, match="n_components is 99"):
+        cca_path(X, Y, [0.1], n_components=99)
+    with pytest.raises(ValueError, match="call that first, or cca_path"):
+        RegularizedCCA().fit(X, Y).path([0.1])
