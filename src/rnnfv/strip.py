@@ -8,10 +8,25 @@ from typing import Any
 from rnnfv.recipes.explaining import Explanation, Moments
 from rnnfv.storage import atomic_file
 
-__all__ = ["write_strip"]
+__all__ = ["import_figure", "write_strip"]
 
 _BLUE, _PALE, _INK, _GREY = "#2166ac", "#92b8da", "#1d2733", "#8c96a0"
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+
+
+def import_figure() -> Any:
+    """matplotlib's Figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'rnnfv[plots]'") from error
+    return Figure
 
 
 def write_strip(path: str | Path, title: str, explanation: Explanation, moments: Moments) -> Path:
@@ -36,12 +51,8 @@ def write_strip(path: str | Path, title: str, explanation: Explanation, moments:
     ImportError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'rnnfv[plots]'") from error
     steps = sorted(moments.images)
-    figure = Figure(figsize=(max(8.0, 1.6 * len(steps)), 5), layout="constrained")
+    figure = import_figure()(figsize=(max(8.0, 1.6 * len(steps)), 5), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.3))[:, 0]
     _draw_frames(above.subplots(1, len(steps), squeeze=False)[0], explanation, moments, steps)
     _draw_curve(below.subplots(), explanation, moments, steps)

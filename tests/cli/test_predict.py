@@ -225,6 +225,13 @@ def test_a_picture_is_drawn_as_soon_as_its_video_is_explained(made, videos, tmp_
     ]
 
 
+def test_pictures_want_a_folder(made, videos, tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnfv.recipes.prediction.read_features_of", lambda *_: pytest.fail("read"))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.txt is not a folder: give another for --explain"):
+        run_predict(made / "model", videos, explain=tmp_path / "notes.txt")
+
+
 def test_without_matplotlib_nothing_is_decoded(made, videos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setattr("rnnfv.recipes.prediction.read_features_of", lambda *_: pytest.fail("read"))

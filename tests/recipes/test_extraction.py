@@ -191,7 +191,7 @@ def test_a_net_of_another_width_stops_the_run(videos, out):
 def test_where_no_video_can_be_read_the_report_says_why(tmp_path, out):
     (tmp_path / "a.avi").write_text("no video")
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"no video could be read \(the first: .*a\.avi: cannot be opened"):
+        with pytest.raises(ValueError, match=r"nothing could be read \(the first: .*a\.avi: cannot be opened"):
             extract(tmp_path / "a.avi", out)
         assert report(out)["a"]["status"] == "failed"
 
@@ -460,6 +460,23 @@ def test_manifests_that_name_no_videos_are_refused(videos, out, tmp_path, text, 
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"manifest\.csv.* {says}"):
         extract(videos, out, manifest=tmp_path / "manifest.csv")
+
+
+def test_files_that_are_no_manifest_are_named(videos, out, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv is not a file: give a CSV with the columns id and path"):
+        extract(videos, out, manifest=tmp_path / "none.csv")
+    with pytest.raises(FileNotFoundError, match=r"videos is not a file"):
+        extract(videos, out, manifest=videos)
+    (tmp_path / "latin.csv").write_bytes("id,path\né,c.avi\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.csv is not UTF-8 \(byte 8\): save it"):
+        extract(videos, out, manifest=tmp_path / "latin.csv")
+
+
+def test_a_file_is_no_place_for_features(videos, out):
+    out.write_text("mine")
+    with pytest.raises(ValueError, match="out is not a folder: give another output"):
+        extract(videos, out)
+    assert out.read_text() == "mine"
 
 
 def test_a_name_that_is_not_text_is_refused(videos, out):

@@ -427,6 +427,9 @@ def test_bad_input_is_refused_before_the_fit(features, tmp_path, monkeypatch):
     manifest.write_text("id,label,split1\nv00,,train\n")
     with pytest.raises(ValueError, match="no item of the manifest has a label"):
         fit_recognizer(features, manifest, SETTINGS)
+    manifest.write_text("id,label,split1\nv00,a,train\nv01,a,train\nv02,b,test\n")
+    with pytest.raises(ValueError, match="all items to fit on are of the class a: a recogniser needs two"):
+        fit_recognizer(features, manifest, SETTINGS, split="split1")
     manifest.write_text("id,label,split1\nv00,a,test\n")
     with pytest.raises(ValueError, match="split1 has no train items"):
         fit_recognizer(features, manifest, SETTINGS, split="split1")

@@ -196,8 +196,8 @@ def test_other_encoders_are_refused():
     symbols = [np.array([0, 1, 2, 1]), np.array([2, 2, 0])] * 2
     words = RNNFisherVector("classification", **net, vectors=np.eye(3)).fit(symbols)
     for encoder, says in [
-        (MeanPooling().fit(TRAINING), "this one has MeanPooling"),
-        (RNNHiddenState(**net).fit(TRAINING), "this one has RNNHiddenState"),
+        (MeanPooling().fit(TRAINING), "this pipeline has MeanPooling: fit one with the pooling rnn-fv or"),
+        (RNNHiddenState(**net).fit(TRAINING), "this pipeline has RNNHiddenState"),
         (RNNFisherVector(**net, gradient="all").fit(TRAINING), "gradient='output'"),
         (words, "objective='regression'"),
     ]:

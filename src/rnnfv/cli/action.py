@@ -207,7 +207,7 @@ def fit(
     weights
         The backbone's file of weights, to be kept with the recogniser, so that it takes videos.
     mean
-        The `.npy` file with the mean of all clips, where c3d was used with one.
+        The `.npy` file with the mean of all clips, where c3d was used with one; needed beside its weights.
     deltas
         Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features; `0,1` for wide ones,
         `0` where there are 2000 training sequences or more.

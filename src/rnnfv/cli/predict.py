@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from rich.text import Text
 
 from rnnfv import __version__
 from rnnfv.recipes.prediction import Prediction, predict_videos
-from rnnfv.recipes.recognizer import load_recognizer
+from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
 from rnnfv.storage import atomic_file
-from rnnfv.strip import write_strip
+from rnnfv.strip import import_figure, write_strip
 from rnnfv.video.files import find_videos
 
 _TOP = 5
@@ -34,7 +36,7 @@ def run_predict(
     device: str = "auto",
     workers: int | None = None,
 ) -> int:
-    """Name the actions in videos, print a table, and return how many videos failed.
+    """Name the actions in videos, print a table, and return how many failed, or could not be explained as asked for.
 
     Parameters
     ----------
@@ -50,20 +52,47 @@ def run_predict(
     device : str
     workers : int, optional
     """
+    if explain is not None:
+        import_figure()  # what is missing is told before hours of decoding
+        if explain.exists() and not explain.is_dir():
+            raise ValueError(f"{explain} is not a folder: give another for --explain")
     recognizer = load_recognizer(model, weights=weights, mean=mean)
     paths = [path for source in sources for path in (source.is_dir() and find_videos(source)) or [source]]
-    predictions = predict_videos(
-        recognizer, paths, explained=explain is not None, device=device, workers=workers, progress=True
-    )
+    pictures = None if explain is None else _pictures(explain, paths)
+    predictions = _predict(recognizer, paths, pictures, device=device, workers=workers, progress=True)
     console = Console(markup=False, highlight=False)
     console.print(_table(predictions))
     console.print(_NOTE, soft_wrap=True)
     if figures is not None:
         with atomic_file(figures) as temporary:
             temporary.write_text(json.dumps(_as_json(model, predictions), indent=2) + "\n", encoding="utf-8")
-    if explain is not None:
-        _explain(console, explain, predictions)
-    return sum(prediction.has_failed for prediction in predictions)
+    if pictures is None:
+        return sum(each.has_failed for each in predictions)
+    for prediction, picture in zip(predictions, pictures, strict=True):
+        _explain(console, prediction, picture)
+    return sum(each.moments is None for each in predictions)
+
+
+def _pictures(folder: Path, paths: list[Path]) -> list[Path]:
+    """Where to draw each video: as they lie below the folder that holds all of them."""
+    whole = [Path(os.path.normpath(path.absolute())) for path in paths]
+    root = os.path.commonpath([path.parent for path in whole])
+    return [folder / f"{path.relative_to(root)}.png" for path in whole]
+
+
+def _predict(
+    recognizer: ActionRecognizer, paths: list[Path], pictures: list[Path] | None, **options: Any
+) -> list[Prediction]:
+    """The predictions, in the order of the paths. What is explained is drawn at once, and its frames are let go."""
+    found: dict[int, Prediction] = {}
+    with closing(predict_videos(recognizer, paths, explained=pictures is not None, **options)) as predictions:
+        for i, prediction in predictions:
+            found[i] = prediction
+            why, moments = prediction.explanation, prediction.moments
+            if pictures is not None and why is not None and moments is not None:
+                write_strip(pictures[i], prediction.path.name, why, moments)
+                found[i] = replace(prediction, moments=replace(moments, images={}))
+    return [found[i] for i in range(len(paths))]
 
 
 def _table(predictions: list[Prediction]) -> Table:
@@ -78,27 +107,25 @@ def _table(predictions: list[Prediction]) -> Table:
             table.add_row(name, Text(str(label)), f"{score:.3f}")
             name = Text()
         if prediction.reason:
-            what = "failed" if prediction.has_failed else "short"
+            what = "failed" if prediction.has_failed else "incomplete"
             table.add_row(name, Text(f"{what}: {prediction.reason}"))
         table.add_section()
     return table
 
 
-def _explain(console: Console, folder: Path, predictions: list[Prediction]) -> None:
-    """Print the strongest moments of each video, and draw them."""
-    explained = [(each.path, each.explanation, each.moments) for each in predictions]
-    whole = [(path.absolute(), why, moments) for path, why, moments in explained if why and moments]
-    root = os.path.commonpath([path.parent for path, _, _ in whole]) if whole else ""
-    for path, why, moments in whole:
-        table = Table()
-        table.add_column("moment", justify="right")
-        table.add_column("share", justify="right")
-        for step in sorted(moments.images):
-            table.add_row(moments.place(step), f"{why.shares[step]:+.3f}")
-        console.print(f"\n{path.name}: the moments that spoke most for {why.label}", soft_wrap=True)
-        console.print(table)
-        picture = write_strip(folder / f"{path.relative_to(root)}.png", path.name, why, moments)
-        console.print(f"Picture: {picture}", soft_wrap=True)
+def _explain(console: Console, prediction: Prediction, picture: Path) -> None:
+    """Print the strongest moments of a video, and where they are drawn."""
+    why, moments = prediction.explanation, prediction.moments
+    if why is None or moments is None:
+        return
+    table = Table()
+    table.add_column("moment", justify="right")
+    table.add_column("share", justify="right")
+    for step in why.strongest().tolist():
+        table.add_row(moments.place(step), f"{why.shares[step]:+.3f}")
+    console.print(f"\n{prediction.path.name}: the moments that spoke most for {why.label}", soft_wrap=True)
+    console.print(table)
+    console.print(f"Picture: {picture}", soft_wrap=True)
 
 
 def _as_json(model: Path, predictions: list[Prediction]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from rnnfv.storage import atomic_file
 from rnnfv.tables import as_latex, as_markdown
 from rnnfv.text.corpora import Corpus
 
-_FIGURES = {"r@1": "r@1", "r@5": "r@5", "r@10": "r@10", "median_rank": "med", "mean_rank": "mean"}
+_FIGURES = {"r@1": "r@1", "r@5": "r@5", "r@10": "r@10", "median_rank": "median", "mean_rank": "mean"}
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,23 @@ def _words_told(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
 
 
 def _show(title: str, rows: dict[str, dict[str, Any]], output: Output) -> None:
+    """Print the figures, a task a line; write them as the paper's wide table where asked for."""
     published = {} if output.published is None else published_reports(output.published)
     rows = rows | {f"{name} (paper)": row for name, row in published.items()}
+    lines, wide = [], []
+    for name, row in rows.items():
+        tasks = {task: [f"{row[task][figure]:.1f}" for figure in _FIGURES] for task in ("annotation", "search")}
+        rank = row["sentence"]["mean_rank"]
+        siblings = "" if rank is None else f"{rank:.1f}"
+        wide.append([name, *tasks["annotation"], *tasks["search"], siblings])
+        lines += [[name, "annotation", *tasks["annotation"]], ["", "search", *tasks["search"]]]
+        lines.append(["", "sentence", "", "", "", "", siblings])
+    caption = "Recall at 1, 5, 10 in percent; rank of the first true result."
+    print_table(title, ["encoder", "task", *_FIGURES.values()], lines, caption)
     header = ["encoder", *(f"{task} {short}" for task in ("annotation", "search") for short in _FIGURES.values())]
     header.append("sentence mean")
-    lines = []
-    for name, row in rows.items():
-        values = [row[task][figure] for task in ("annotation", "search") for figure in _FIGURES]
-        rank = row["sentence"]["mean_rank"]
-        lines.append([name, *(f"{value:.1f}" for value in values), "" if rank is None else f"{rank:.1f}"])
-    caption = "Recall at 1, 5, 10 in percent; median and mean rank of the first true result."
-    print_table(title, header, lines, caption)
-    write_text(output.markdown, as_markdown(header, lines))
-    write_text(output.latex, as_latex(header, lines))
+    write_text(output.markdown, as_markdown(header, wide))
+    write_text(output.latex, as_latex(header, wide))
 
 
 def _write_ranks(path: Path | None, vectors: tuple[NDArray[Any], NDArray[Any]], parts: Parts) -> None:

@@ -139,6 +139,8 @@ class ExtractionJob:
 
     def _open(self) -> None:
         """Make the folder, or see that it is of this job."""
+        if self._out.exists() and not self._out.is_dir():
+            raise ValueError(f"{self._out} is not a folder: give another output")
         record = self._out / "job.json"
         found = read_json(record)
         if found is None:
@@ -186,7 +188,7 @@ class ExtractionJob:
         count = Counter(row["status"] for row in rows)
         failures = [(row["id"], row["reason"]) for row in rows if row["status"] == "failed"]
         if len(failures) == len(rows):
-            raise ValueError(f"no video could be read (the first: {failures[0][1]}); {self._report} lists them")
+            raise ValueError(f"nothing could be read (the first: {failures[0][1]}); {self._report} lists them")
         return ExtractionSummary(
             self._out, self._report, count["ok"], count["short"], count["failed"], failures, was_finished
         )

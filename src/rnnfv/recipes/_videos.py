@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,27 +49,26 @@ def list_videos(source: Path, manifest: Path | None) -> list[Video]:
         videos = [Video(item_id(source.parent, source), source, source.name)]
     if not videos:
         raise ValueError(f"{manifest or source} has no videos: give a folder of videos, or one video")
-    for video in videos:
-        if any("\ud800" <= letter <= "\udfff" for letter in video.name):
-            raise ValueError(f"the name {video.name!a} is not valid UTF-8: rename it")
     return sorted(videos, key=lambda video: video.id)
 
 
 def _read_manifest(manifest: Path, source: Path) -> list[Video]:
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest} is not a file: give a CSV with the columns id and path")
+    try:
+        reader = csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{manifest} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8") from error
+    for column in ("id", "path"):
+        if column not in (reader.fieldnames or ()):
+            raise ValueError(f"{manifest}: the column {column!r} is missing; it takes id and path to name videos")
     videos: dict[str, Video] = {}
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        for column in ("id", "path"):
-            if column not in (reader.fieldnames or ()):
-                raise ValueError(f"{manifest}: the column {column!r} is missing; it takes id and path to name videos")
-        for row in reader:
-            name, path = row["id"], row["path"]
-            if not name or not path:
-                raise ValueError(f"{manifest}, line {reader.line_num}: the id or the path is empty")
-            if name in videos:
-                raise ValueError(f"{manifest}, line {reader.line_num}: the id {name!r} comes a second time")
-            beside = manifest.parent / path
-            videos[name] = Video(
-                name, beside if beside.exists() and not (source / path).exists() else source / path, path
-            )
+    for row in reader:
+        name, path = row["id"], row["path"]
+        if not name or not path:
+            raise ValueError(f"{manifest}, line {reader.line_num}: the id or the path is empty")
+        if name in videos:
+            raise ValueError(f"{manifest}, line {reader.line_num}: the id {name!r} comes a second time")
+        beside = manifest.parent / path
+        videos[name] = Video(name, beside if beside.exists() and not (source / path).exists() else source / path, path)
     return list(videos.values())

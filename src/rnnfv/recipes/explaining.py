@@ -16,7 +16,7 @@ from rnnfv.recipes.recognizer import ActionRecognizer
 from rnnfv.video.backbones import Backbone
 from rnnfv.video.backbones.preprocessing import resize
 from rnnfv.video.clips import ClipCutter
-from rnnfv.video.decode import Sampling, read_frames
+from rnnfv.video.decode import Sampling, VideoError, read_frames
 
 __all__ = ["Explanation", "Moments", "check_explainable", "explain", "find_moments"]
 
@@ -105,7 +105,7 @@ class Moments:
     frames : ndarray of shape (N,), int64
         The frame, from 0, that a step is, or with which its clip begins.
     seconds : ndarray of shape (N,), float64, or None
-        The same as times, by the video's mean frame rate; None for a folder of images.
+        The same as times, since the first frame; None for a folder of images.
     images : dict of ndarray of shape (h, w, 3), uint8
         By step, the frames that were asked for; a shorter side above 240 pixels is reduced to that.
 
@@ -152,7 +152,7 @@ def find_moments(
     Raises
     ------
     VideoError
-        If the video cannot be read.
+        If the video cannot be read, or no longer has so many steps.
     """
     stride = ClipCutter().stride if backbone.input == "clips" else 1
     seen = 0
@@ -162,26 +162,17 @@ def find_moments(
         seen += 1
 
     frames: list[int] = []
+    seconds: list[float] = []
     images: dict[int, NDArray[np.uint8]] = {}
     with closing(read_frames(path, sampling, on_frame=count)) as kept:
         for i, image in enumerate(kept):
             step, rest = divmod(i, stride)
             if rest == 0:
                 frames.append(seen - 1)
+                seconds += [] if kept.seconds is None else [kept.seconds]
                 if step in wanted:
                     images[step] = resize(image, min(_HEIGHT, *image.shape[:2]))
-    rate = _frame_rate(Path(path))
-    places = np.array(frames[:n_steps], np.int64)  # frames at the end may fill no clip
-    return Moments(places, None if rate is None else places / rate, images)
-
-
-def _frame_rate(path: Path) -> float | None:
-    """Frames a second; None for a folder of images."""
-    if path.is_dir():
-        return None
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    with av.open(f"file:{path}") as container:
-        rate = next(stream.average_rate for stream in container.streams.video if not stream.disposition & cover)
-    return float(rate) if rate else None
+    if len(frames) < n_steps:
+        raise VideoError(f"{path}: has fewer frames than when it was read before: leave it as it is meanwhile")
+    # Frames at the end may fill no clip.
+    return Moments(np.array(frames[:n_steps]), np.array(seconds[:n_steps]) if seconds else None, images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._videos import Video, list_videos
-from rnnfv.video.files import item_id
+from rnnfv.video.files import item_id, walk
 from rnnfv.video.trajectories import DESCRIPTORS, load_descriptors
 
 __all__ = ["extract_trajectories", "find_trajectories"]
@@ -55,8 +54,9 @@ def find_trajectories(folder: Path | str) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder: give a folder of files of improved dense trajectories")
+    suffixes = (*_SUFFIXES, ".gz")
     found: dict[str, Path] = {}
-    for path in _walk(folder):
+    for path in sorted(here / file for here, files in walk(folder) for file in files if file.endswith(suffixes)):
         name = _id(folder, path)
         if name in found:
             raise ValueError(f"{found[name]} and {path} are both of {name!r}: move one of them away")
@@ -64,21 +64,6 @@ def find_trajectories(folder: Path | str) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{folder} has no files of trajectories: they end in .txt, .features or .gz")
     return dict(sorted(found.items()))
-
-
-def _walk(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found = []
-    for here, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(here, name) for name in files if name.endswith((*_SUFFIXES, ".gz")) and name[0] != "."]
-    for path in found:
-        name = str(path.relative_to(folder))
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError(f"the name {name!a} is not valid UTF-8: rename it")
-    return sorted(found)
 
 
 def _id(folder: Path, path: Path) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from rnnfv.recipes.explaining import Explanation, Moments, check_explainable, ex
 from rnnfv.recipes.extraction import VideoFeatures, read_features_of
 from rnnfv.recipes.recognizer import ActionRecognizer
 from rnnfv.video.backbones import Backbone
-from rnnfv.video.decode import Sampling
+from rnnfv.video.decode import Sampling, VideoError
 
 __all__ = ["Prediction", "predict_videos"]
 
@@ -36,7 +36,8 @@ class Prediction:
         Why the video has failed, or what is missing of it; empty where all is well.
     explanation : Explanation or None
     moments : Moments or None
-        Of the steps, with the frames of the strongest; both only where they were asked for.
+        Of the steps, with the frames of the strongest. Both only where they were asked for, and the video could be
+        read a second time.
     """
 
     path: Path
@@ -59,11 +60,10 @@ def predict_videos(
     device: str = "auto",
     workers: int | None = None,
     progress: bool = False,
-) -> list[Prediction]:
+) -> Generator[tuple[int, Prediction]]:
     """Name the actions in videos.
 
-    In memory are the features of a few videos at a time, however many there are; explained ones also keep the frames of
-    their strongest moments, at most eight each.
+    In memory are the features of a few videos at a time, however many there are.
 
     Parameters
     ----------
@@ -72,7 +72,8 @@ def predict_videos(
     paths : sequence of str or Path
         Video files, or folders of images.
     explained : bool
-        Also tell what each step of each video adds; the videos are decoded a second time for it.
+        Also tell what each step of each video adds; the videos are decoded a second time for it. Each prediction holds
+        the frames of the strongest moments, at most eight.
     device : str
         Of the backbone.
     workers : int, optional
@@ -80,10 +81,10 @@ def predict_videos(
     progress : bool
         Show a bar on stderr.
 
-    Returns
-    -------
-    list of Prediction
-        In the order of the paths.
+    Yields
+    ------
+    (int, Prediction)
+        The index of each path and what is seen there, as the videos end.
 
     Raises
     ------
@@ -97,14 +98,12 @@ def predict_videos(
     videos = [Path(path) for path in paths]
     backbone = recognizer.backbone(device)
     sampling = cast(Sampling, recognizer.sampling)  # a recogniser with a backbone has it
-    found: dict[int, Prediction] = {}
     with progress_bar(progress, TextColumn("")) as bar:
         task = bar.add_task("recognising", total=len(videos))
         with closing(read_features_of(videos, backbone, sampling, workers)) as outcomes:
             for i, outcome in outcomes:
-                found[i] = _predict(recognizer, backbone, videos[i], outcome, explained)
+                yield i, _predict(recognizer, backbone, videos[i], outcome, explained)
                 bar.advance(task)
-    return [found[i] for i in range(len(videos))]
 
 
 def _predict(
@@ -114,10 +113,14 @@ def _predict(
         return Prediction(path, [], [], outcome.reason)
     scores = recognizer.scores([outcome.features])[0]
     order = np.argsort(-scores, kind="stable")
-    explanation, moments = None, None
-    if explained:
-        explanation = explain(recognizer, outcome.features)
-        sampling, wanted = cast(Sampling, recognizer.sampling), explanation.strongest().tolist()
-        moments = find_moments(path, backbone, sampling, len(explanation.shares), wanted)
     classes = recognizer.classes[order].tolist()
-    return Prediction(path, classes, scores[order].tolist(), outcome.reason, explanation, moments)
+    prediction = Prediction(path, classes, scores[order].tolist(), outcome.reason)
+    if not explained:
+        return prediction
+    explanation = explain(recognizer, outcome.features)
+    sampling, wanted = cast(Sampling, recognizer.sampling), explanation.strongest().tolist()
+    try:
+        moments = find_moments(path, backbone, sampling, len(explanation.shares), wanted)
+    except VideoError as error:
+        return replace(prediction, reason="; ".join(filter(None, (outcome.reason, f"not explained: {error}"))))
+    return replace(prediction, explanation=explanation, moments=moments)

@@ -281,6 +281,8 @@ def _rows(manifest: Manifest, split: str | None) -> NDArray[np.bool_]:
     rows = (manifest.labels != "") & (True if split is None else manifest.splits[split] == "train")
     if not rows.any():
         raise ValueError("no item of the manifest has a label" if split is None else f"{split} has no train items")
+    if len(set(labels := manifest.labels[rows])) == 1:
+        raise ValueError(f"all items to fit on are of the class {labels[0]!s}: a recogniser needs two classes or more")
     return rows
 
 

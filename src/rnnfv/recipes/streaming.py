@@ -17,6 +17,7 @@ from rnnfv.encoders.recurrent import RNNFisherVector
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.networks import State
 from rnnfv.normalization import fold
+from rnnfv.recipes._scores import by_class
 from rnnfv.video.clips import ClipCutter
 
 if TYPE_CHECKING:
@@ -165,8 +166,7 @@ class ActionStream:
             vectors = fold(vectors, self._network.output.out_features)
         for step in self._behind[:-1]:
             vectors = step.transform(vectors)
-        values = self._behind[-1].decision_function(vectors)
-        return values[0] if values.ndim == 2 else np.array([-values[0], values[0]])
+        return by_class(self._behind[-1].decision_function(vectors))[0]
 
     # -- one block -------------------------------------------------------------------------------
 
@@ -251,7 +251,10 @@ def follow(
 
 def _checked_encoder(encoder: Any) -> RNNFisherVector:
     if not isinstance(encoder, RNNFisherVector):
-        raise ValueError(f"a stream needs a pipeline with RNNFisherVector; this one has {type(encoder).__name__}")
+        raise ValueError(
+            f"a stream needs RNNFisherVector, but this pipeline has {type(encoder).__name__}: fit one with the pooling "
+            "rnn-fv or rnn-fv-kron"
+        )
     if encoder.objective != "regression":
         raise ValueError("a stream needs RNNFisherVector with objective='regression': symbols are for whole sentences")
     if encoder.gradient != "output":

@@ -99,8 +99,10 @@ def decode_ahead(
     RuntimeError
         If processes cannot be started.
     """
-    if workers < 0 or block < 1 or not patience > 0:
-        raise ValueError("workers must be at least 0, block at least 1 and patience above 0")
+    if workers < 0:
+        raise ValueError(f"workers is {workers}: it must be at least 0")
+    if block < 1 or not patience > 0:
+        raise ValueError("block must be at least 1 and patience above 0")
     decoder = _Decoder(sampling, prepare, block)
     if workers == 0:
         for index, path in enumerate(paths):

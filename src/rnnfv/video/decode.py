@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.video.files import image_files
+from rnnfv.video._sources import ImageFolder, VideoError, open_file
 
 __all__ = ["Frames", "Sampling", "VideoError", "read_frames", "sampled"]
 
-_CAN_LACK = 1  # frames: where B-frames are packed in an .avi, a chunk is counted that shows nothing
-_SLACK = 0.1  # seconds that a video may end before its header says
-
 _T = TypeVar("_T")
-
-
-class VideoError(ValueError):
-    """A video that cannot be read. The message names it and says what to do."""
 
 
 # -- which frames ----------------------------------------------------------------------------------
@@ -146,8 +137,7 @@ class Frames(Iterator[NDArray[np.uint8]]):
     """
 
     def __init__(self, path: Path, sampling: Sampling, on_frame: Callable[[], None] | None = None) -> None:
-        _refuse_no_video(path)
-        self._source = _ImageFolder(path) if path.is_dir() else _VideoFile(path)
+        self._source = ImageFolder(path) if path.is_dir() else open_file(path)
         self._on_frame = on_frame
         self._frames = self._read(path, sampling)
         self.frames_declared: int | None = self._source.declared
@@ -156,6 +146,11 @@ class Frames(Iterator[NDArray[np.uint8]]):
 
     def __next__(self) -> NDArray[np.uint8]:
         return next(self._frames)
+
+    @property
+    def seconds(self) -> float | None:
+        """When the last frame that was read is shown, since the first; None in a folder of images."""
+        return self._source.seconds
 
     def close(self) -> None:
         """Close the file before its end."""
@@ -182,138 +177,3 @@ class Frames(Iterator[NDArray[np.uint8]]):
             if self._on_frame is not None:
                 self._on_frame()
             yield timed
-
-
-def _refuse_no_video(path: Path) -> None:
-    if not path.exists():
-        raise VideoError(f"{path}: there is no such file: correct the path, or leave it out")
-    if path.is_dir():
-        return
-    if not path.is_file():
-        raise VideoError(f"{path}: is not a file: give a video file, or a folder of images")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty: copy it again, or leave it out")
-
-
-class _VideoFile:
-    """A file that FFmpeg reads. Packets are decoded one by one, so that a damaged one costs only its own frames."""
-
-    def __init__(self, path: Path) -> None:
-        self._av = _import_av()
-        try:
-            # With "file:" a colon in a name means no protocol, and a playlist in disguise fetches nothing.
-            self._container = self._av.open(f"file:{path}")
-        except (self._av.FFmpegError, OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise VideoError(f"{path}: cannot be opened as a video ({reason}): copy or convert it again") from error
-        cover = self._av.stream.Disposition.attached_pic
-        streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
-        if not streams:
-            self._container.close()
-            raise VideoError(f"{path}: has no moving picture in it, only sound, or is damaged: leave it out")
-        self._stream = streams[0]
-        self._stream.thread_count = 1  # videos are decoded side by side; more threads for one only cost
-        self._seconds = _seconds(self._container, self._stream)
-        self.decoded = 0
-        self._damaged = False
-        self._not_shown = 0
-        self._first: float | None = None
-        self._end: float | None = None
-
-    @property
-    def declared(self) -> int | None:
-        return self._stream.frames - self._not_shown if self._stream.frames else None
-
-    def frames(self) -> Iterator[tuple[float | None, Any]]:
-        with self._container:
-            for packet in self._packets():
-                # An edit list cuts frames out that the header counts.
-                self._not_shown += packet.is_discard
-                try:
-                    decoded = packet.decode()
-                except self._av.FFmpegError:
-                    self._damaged = True
-                    continue
-                for frame in decoded:
-                    self._count(frame)
-                    yield frame.time, frame
-
-    def image(self, frame: Any) -> NDArray[np.uint8]:
-        quarters = round(frame.rotation / 90) % 4
-        image = frame.to_ndarray(format="rgb24", threads=1)
-        return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
-
-    def is_short(self) -> bool:
-        if self._damaged:
-            return True
-        if self.declared is not None:
-            return self.decoded < self.declared - _CAN_LACK
-        if self._seconds is None or self._first is None or self._end is None:
-            return False
-        return self._end < self._seconds - _SLACK - 2 * (self._end - self._first) / self.decoded
-
-    def _packets(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except self._av.FFmpegError:
-                self._damaged = True
-                return
-            if packet is None:
-                return
-            yield packet
-
-    def _count(self, frame: Any) -> None:
-        self.decoded += 1
-        if frame.time is not None:
-            self._first = frame.time if self._first is None else self._first
-            self._end = frame.time + float((frame.duration or 0) * frame.time_base)
-
-
-class _ImageFolder:
-    """Image files of one folder."""
-
-    def __init__(self, path: Path) -> None:
-        self._files = image_files(path)
-        if not self._files:
-            raise VideoError(f"{path}: there is no image file in the folder: give a video file, or a folder of images")
-        self.declared = self.decoded = len(self._files)
-
-    def frames(self) -> Iterator[tuple[None, Path]]:
-        return ((None, file) for file in self._files)
-
-    def image(self, file: Path) -> NDArray[np.uint8] | None:
-        try:
-            from PIL import Image, ImageOps
-        except ImportError as error:
-            raise ImportError("reading images needs Pillow: pip install 'rnnfv[video]'") from error
-        try:
-            with Image.open(file) as image:
-                return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            self.decoded -= 1
-            return None
-
-    def is_short(self) -> bool:
-        return self.decoded < self.declared
-
-
-def _seconds(container: Any, stream: Any) -> float | None:
-    """Where the picture ends, as the header says. The length of a whole file is that of its sound as well."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    if clock:
-        return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
-    if container.duration and len(container.streams) == 1:
-        return container.duration / 1e6  # microseconds, FFmpeg's AV_TIME_BASE
-    return None
-
-
-def _import_av() -> ModuleType:
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError("reading videos needs PyAV: pip install 'rnnfv[video]'") from error
-    return av

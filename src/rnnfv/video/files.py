@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["find_videos", "image_files", "item_id", "item_ids"]
+__all__ = ["find_videos", "image_files", "item_id", "item_ids", "walk"]
 
 _VIDEOS = {f".{suffix}" for suffix in (
     "3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "gif", "m1v", "m2ts", "m2v", "m4v", "mjpeg", "mjpg",
@@ -37,20 +37,38 @@ def find_videos(folder: str | Path) -> list[Path]:
         If a folder cannot be listed.
     """
     found: list[Path] = []
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for name, folders, files in os.walk(folder, onerror=refuse):
-        here = Path(name)
-        folders[:] = [each for each in folders if not each.startswith(".")]
+    for here, files in walk(folder):
         videos = [here / file for file in files if _is_of(file, _VIDEOS)]
         found += videos or ([here] if any(_is_of(file, _IMAGES) for file in files) else [])
     return sorted(found)
 
 
+def walk(folder: str | Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and its subfolders, each with the names of its files.
+
+    Hidden files and folders are passed by; links to folders are not followed.
+
+    Raises
+    ------
+    OSError
+        If a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield Path(here), [name for name in files if not name.startswith(".")]
+
+
 def item_id(root: str | Path, path: str | Path) -> str:
     """A video's id: its path below ``root`` with forward slashes, without the suffix; folders keep their full name.
+
+    Raises
+    ------
+    ValueError
+        If the name is not valid UTF-8: then nothing could write it down.
 
     Examples
     --------
@@ -60,6 +78,8 @@ def item_id(root: str | Path, path: str | Path) -> str:
     """
     path = Path(path)
     whole = _full_id(Path(root), path)
+    if any("\ud800" <= letter <= "\udfff" for letter in whole):
+        raise ValueError(f"the name {whole!a} is not valid UTF-8: rename it")
     return whole.removesuffix(path.suffix) if _is_of(path.name, _VIDEOS) and not path.is_dir() else whole
 
 

@@ -142,7 +142,7 @@ def from_description(
     if mean is not None:
         settings["mean"] = mean
     elif isinstance(settings.get("mean"), dict):
-        raise ValueError(f"{description['name']} was made with a mean cube: give it again")
+        raise ValueError(f"{description['name']} was made with a mean cube: give its .npy file with --mean")
     made = make_backbone(description["name"], weights, device=device, **settings)
     found = _identity(made.description())
     for key, wanted in _identity(description).items():

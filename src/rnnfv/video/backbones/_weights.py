@@ -32,7 +32,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     # Damaged files make these readers fail in many ways.
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as a file of tensors ({first_line(error)})") from error
+        # What torch says to that is how to read the file unsafely.
+        raise ValueError(
+            f"{path} cannot be read as a file of tensors: it is cut off or damaged, or of another kind; get it again"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} does not hold a state dict, that is, tensors by name")
     return dict(state)

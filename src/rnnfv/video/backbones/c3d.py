@@ -16,7 +16,7 @@ from rnnfv.storage import file_identity
 from rnnfv.video.backbones._weights import fill, read_weights
 from rnnfv.video.backbones.preprocessing import ResizeTo, as_frames
 
-__all__ = ["C3D", "CLIP_LENGTH", "C3DNetwork"]
+__all__ = ["C3D", "CLIP_LENGTH", "C3DNetwork", "mean_identity"]
 
 CLIP_LENGTH = 16
 _HEIGHT, _WIDTH, _CROP = 128, 171, 112
@@ -128,7 +128,7 @@ class C3D:
         self.prepare = ResizeTo(_HEIGHT, _WIDTH)
         self._device = pick_device(device)
         cube = _read_mean(_MEAN_BGR if mean is None else mean)
-        self._mean_identity = _mean_identity(cube)
+        self._mean_identity = mean_identity(cube)
         self._mean = torch.from_numpy(_middle(cube)).to(self._device)
         with torch.device("meta"):
             network = C3DNetwork(_CHANNELS, _HIDDEN)
@@ -161,6 +161,33 @@ class C3D:
         }
 
 
+def mean_identity(mean: str | Path | ArrayLike) -> list[float] | dict[str, str]:
+    """What tells a mean from another: three numbers, or the checksum of a cube.
+
+    Parameters
+    ----------
+    mean : str, Path or array
+        As `C3D` takes it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, or has another shape.
+
+    Examples
+    --------
+    >>> from rnnfv.video.backbones.c3d import mean_identity
+    >>> mean_identity([105.7, 115.76, 127.54])
+    [105.7, 115.76, 127.54]
+    """
+    cube = _read_mean(mean)
+    if cube.size == 3:
+        return [float(f"{value:.7g}") for value in cube.ravel()]
+    return {"sha256": hashlib.sha256(cube.astype("<f4").tobytes()).hexdigest()}
+
+
 def _middle(cubes: NDArray[Any]) -> NDArray[Any]:
     """The middle of (..., 128, 171); a mean pixel (3, 1, 1, 1) is its own."""
     if cubes.shape[-2:] == (1, 1):
@@ -185,15 +212,9 @@ def _read_mean(mean: str | Path | ArrayLike) -> NDArray[np.float32]:
         raise ValueError(f"{source} must be an array of numbers") from error
     if values.shape in (_CUBE, (1, *_CUBE)):
         return values.reshape(_CUBE)
-    if values.shape == (3,):
+    if values.shape in ((3,), (3, 1, 1, 1)):
         return values.reshape(3, 1, 1, 1)
     raise ValueError(f"{source} must be three numbers or of shape {_CUBE}, in BGR order; got shape {values.shape}")
-
-
-def _mean_identity(cube: NDArray[np.float32]) -> list[float] | dict[str, str]:
-    if cube.size == 3:
-        return [float(f"{value:.7g}") for value in cube.ravel()]
-    return {"sha256": hashlib.sha256(cube.astype("<f4").tobytes()).hexdigest()}
 
 
 def _by_name(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
