@@ -853,3 +853,8 @@ def test_shards_of_two_widths_are_refused(tmp_path):
     put(["b"], sequences([1], dim=3), shard=1)
     with pytest.raises(ValueError, match=r"part-00001.parquet has 3 values a step, but shards before it 2"):
         read_all_features(tmp_path)
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder: give a file"), atomic_file(tmp_path):
+        pass

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rnnfv.classification import LinearSVM as LinearSVM
     from rnnfv.decomposition import GramPCA as GramPCA
     from rnnfv.decomposition import KroneckerPCA as KroneckerPCA
+    from rnnfv.encoders.canonical import CanonicalSteps as CanonicalSteps
     from rnnfv.encoders.mean import MeanPooling as MeanPooling
     from rnnfv.encoders.mixture import MixtureFisherVector as MixtureFisherVector
     from rnnfv.encoders.recurrent import RNNFisherVector as RNNFisherVector
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 # command line's help cost nothing; torch and scikit-learn are loaded with the first estimator.
 _HOMES = {
     "BagOfWords": "rnnfv.text.bag",
+    "CanonicalSteps": "rnnfv.encoders.canonical",
     "FisherInformationScaler": "rnnfv.normalization",
     "GramPCA": "rnnfv.decomposition",
     "KroneckerPCA": "rnnfv.decomposition",

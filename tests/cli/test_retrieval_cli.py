@@ -134,3 +134,31 @@ def test_wrong_files_are_one_line(data, tmp_path, capsys):
     assert "rnnfv retrieval fit" in capsys.readouterr().err
     assert run("retrieval", "combine", *files) == 1
     assert "give the folders" in capsys.readouterr().err
+
+
+def test_pictures_are_found_by_words_and_words_by_pictures(data, tmp_path, capsys, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    files, words = data
+    captions, vectors = files[1], files[3]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    image.new("RGB", (40, 30), "red").save(tmp_path / "pictures" / "test3.jpg")
+    assert run("retrieval", "fit", *files, *words, *QUICK, "--out", "model") == 0
+    index = ["--model", "model", "--out", "images"]
+    options = [vectors, "--captions", captions, "--split", "test", "--pictures", "pictures"]
+    assert run("retrieval", "index-images", *options, *index) == 0
+    assert "25 of 25 images were added to images" in capsys.readouterr().err
+    assert run("retrieval", "search", "a dog chases a cat", "--model", "model", "--images", "images", "--top", 3) == 0
+    assert "jpg" in capsys.readouterr().out
+    assert "a dog chases a cat" in (tmp_path / "search.html").read_text()
+    where = ["--model", "model", "--images", "images", "--top", 25, "--html", "all.html", "--json"]
+    assert run("retrieval", "search", "a dog chases a cat", *where) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert len(results) == 25
+    assert (tmp_path / "all.html").read_text().count("data:image/jpeg") == 1
+    assert run("retrieval", "index-sentences", captions, "--model", "model", "--out", "sentences") == 0
+    where = ["--model", "model", "--sentences", "sentences", "--vectors", vectors, "--captions", captions, "--json"]
+    assert run("retrieval", "annotate", "test3.jpg", *where, "--top", 4) == 0
+    assert len(json.loads(capsys.readouterr().out)["results"]) == 4
+    assert run("retrieval", "annotate", "lost.jpg", *where) == 1
+    assert "has no image 'lost.jpg'" in capsys.readouterr().err

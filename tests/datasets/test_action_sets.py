@@ -269,3 +269,11 @@ def test_missing_lists_of_hmdb51_are_named(tmp_path):
         hmdb51_manifest(tmp_path / "lists")
     with pytest.raises(FileNotFoundError, match="there are no lists"):
         hmdb51_manifest(tmp_path)
+
+
+def test_what_is_no_text_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not a file: give a CSV"):
+        read_manifest(tmp_path)
+    (tmp_path / "latin.csv").write_bytes("id,label,split1\né,a,train\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.csv is not UTF-8 \(byte 16\)"):
+        read_manifest(tmp_path / "latin.csv")

@@ -81,3 +81,28 @@ def test_saved_and_loaded(ragged, tmp_path):
 def test_wrong_parameters(ragged, parameters, message):
     with pytest.raises(ValueError, match=message):
         StepPreprocessor(**parameters).fit(ragged)
+
+
+@pytest.mark.parametrize("deltas", [0, 1, 3])
+@pytest.mark.parametrize("kept", [None, 2])
+def test_a_preparation_behind_a_rotation_is_one_preparation(ragged, deltas, kept):
+    shifted = [np.add(sequence, [3, -1, 2]) for sequence in ragged]
+    rotation = StepPreprocessor(basis="pca", n_components=kept).fit(shifted)
+    behind = StepPreprocessor(basis="pca", n_components=2, deltas=deltas, unit_steps=True)
+    wanted = behind.fit_transform(rotation.transform(shifted)).values
+    joined = behind.after(rotation)
+    np.testing.assert_allclose(joined.transform(shifted).values, wanted, atol=1e-5)
+    assert behind.n_features_in_ == len(rotation.projection_[0])  # it is left as it was
+    step_by_step, before = [], None
+    for step in np.asarray(shifted[0]):
+        prepared, before = joined.transform_next(step[None], before)
+        step_by_step.append(prepared)
+    np.testing.assert_allclose(np.concatenate(step_by_step), joined.transform(shifted[:1]).values, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [{"deltas": 1}, {"scale_sequences": True}, {"unit_steps": True}])
+def test_preparations_that_are_no_rotation_cannot_be_joined(ragged, first):
+    rotation = StepPreprocessor(basis="pca", **first).fit(ragged)
+    behind = StepPreprocessor(basis="pca").fit(rotation.transform(ragged))
+    with pytest.raises(ValueError, match="the preparations cannot be joined"):
+        behind.after(rotation)

@@ -199,3 +199,138 @@ def combine(
         raise ValueError("give the folders of one or more models")
     run_combine(models, captions, images, split, Output(json, markdown, latex, published, ranks))
     return 0
+
+
+@retrieval.command
+def index_images(
+    vectors: Path,
+    *,
+    model: Paths,
+    out: Path,
+    captions: Path | None = None,
+    split: str | None = None,
+    pictures: Path | None = None,
+) -> int:
+    """Make an index of images for `search`, or add to it.
+
+    Example: `rnnfv retrieval index-images vgg.npy --captions dataset_flickr8k.json --model model/ --out images.index/`
+
+    Parameters
+    ----------
+    vectors
+        Image vectors as for `fit`: .npy or `vgg_feats.mat`, which need --captions; or a folder of features that
+        `rnnfv extract --images` wrote.
+    model
+        Folder of a model; more than once: their similarities are averaged.
+    out
+        Folder of the index. Images that it has already are passed by.
+    captions
+        The data set whose images these are, for their names.
+    split
+        Only the images of this split.
+    pictures
+        Folder of the pictures, which `search` then shows.
+    """
+    from rnnfv.cli.searching import run_index_images
+
+    run_index_images(vectors, model, out, captions, split, pictures)
+    return 0
+
+
+@retrieval.command
+def index_sentences(texts: Path, *, model: Paths, out: Path, split: str | None = None) -> int:
+    """Make an index of sentences for `annotate`, or add to it.
+
+    Example: `rnnfv retrieval index-sentences dataset_flickr8k.json --model model/ --out sentences.index/`
+
+    Parameters
+    ----------
+    texts
+        Captions (`dataset_*.json`), or a text, a sentence a line.
+    model
+        Folder of a model; more than once: their similarities are averaged.
+    out
+        Folder of the index. Sentences that it has already are passed by.
+    split
+        Only the captions of this split.
+    """
+    from rnnfv.cli.searching import run_index_sentences
+
+    run_index_sentences(texts, model, out, split)
+    return 0
+
+
+@retrieval.command
+def search(
+    sentence: str,
+    *,
+    model: Paths,
+    images: Path,
+    top: int = 10,
+    html: Path = Path("search.html"),
+    pictures: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Find the pictures that a sentence describes.
+
+    Example: `rnnfv retrieval search "two dogs run on the beach" --model model/ --images images.index/ --top 10`
+
+    Parameters
+    ----------
+    sentence
+        What is to be seen.
+    model
+        Folder of a model; the same ones, and in the same order, that made the index.
+    images
+        Folder that `index-images` wrote.
+    top
+        How many to show.
+    html
+        The contact sheet to write.
+    pictures
+        Folder of the pictures, where they are not where `index-images` was told.
+    json
+        Print JSON.
+    """
+    from rnnfv.cli.searching import run_search
+
+    run_search(sentence, model, images, top, html, pictures, json)
+    return 0
+
+
+@retrieval.command
+def annotate(
+    image: str,
+    *,
+    model: Paths,
+    sentences: Path,
+    vectors: Path | None = None,
+    captions: Path | None = None,
+    top: int = 10,
+    json: bool = False,
+) -> int:
+    """Find the sentences that describe a picture.
+
+    Example: `rnnfv retrieval annotate dog.jpg --model model/ --sentences sentences.index/`
+
+    Parameters
+    ----------
+    image
+        A picture file, where the model knows the backbone of its image vectors; with --vectors the name of an image.
+    model
+        Folder of a model; the same ones, and in the same order, that made the index.
+    sentences
+        Folder that `index-sentences` wrote.
+    vectors
+        Image vectors as for `fit`, to take the image's from.
+    captions
+        The data set whose images they are, for their names.
+    top
+        How many to show.
+    json
+        Print JSON.
+    """
+    from rnnfv.cli.searching import run_annotate
+
+    run_annotate(image, model, sentences, vectors, captions, top, json)
+    return 0

@@ -73,7 +73,7 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
         f"{name} {model.note['chosen'][name]:g}" for name in ("eta", "epoch") if name in model.note["chosen"]
     )
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{_name(fitting)} is in {out} ({chosen}). Next: rnnfv retrieval index --help")
+    console.print(f"{_name(fitting)} is in {out} ({chosen}). Next: rnnfv retrieval index-images --help")
 
 
 def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: str, output: Output) -> None:

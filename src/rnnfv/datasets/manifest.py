@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,17 +54,23 @@ def read_manifest(path: Path | str) -> Manifest:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file.
     ValueError
-        If a column is missing, an id comes twice, or a split holds another word than train or test; the message
-        names the file and the line.
+        If it is not UTF-8, a column is missing, an id comes twice, or a split holds another word than train or test;
+        the message names the file and the line.
     """
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        missing = [name for name in ("id", "label", "split1") if name not in columns]
-        if missing:
-            raise ValueError(f"{path}: the column {missing[0]!r} is missing; columns are id, label, group, split1, ...")
-        rows = list(reader)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file: give a CSV with the columns id, label, group, split1, ...")
+    try:
+        reader = csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert the file") from error
+    columns = reader.fieldnames or []
+    missing = [name for name in ("id", "label", "split1") if name not in columns]
+    if missing:
+        raise ValueError(f"{path}: the column {missing[0]!r} is missing; columns are id, label, group, split1, ...")
+    rows = list(reader)
     splits = sorted((name for name in columns if re.fullmatch(r"split\d+", name)), key=lambda name: (len(name), name))
     seen: set[str] = set()
     for line, row in enumerate(rows, start=2):

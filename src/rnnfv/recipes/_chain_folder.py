@@ -123,8 +123,8 @@ class ChainFolder:
             strangers = there - ours
             if strangers:
                 self.fail(folder, f"{self.noun} would replace what is there ({min(strangers)})", _GIVE_NEW)
-        elif folder.exists() or folder.is_symlink():
-            self.fail(folder, "it is not a folder", _GIVE_NEW)
+        elif folder.exists() or folder.is_symlink() or any(parent.is_file() for parent in folder.parents):
+            self.fail(folder, "it is not a folder, or not in one", _GIVE_NEW)
 
     def fail(self, folder: Path, what: str, remedy: str | None = None, cause: Exception | None = None) -> NoReturn:
         """Raise a ModelFolderError of one line."""

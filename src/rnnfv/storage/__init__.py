@@ -11,6 +11,7 @@ from rnnfv.storage.features import (
     write_features,
 )
 from rnnfv.storage.identity import file_identity
+from rnnfv.storage.index import VectorIndex, open_index
 from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
 from rnnfv.storage.tree import SaveMixin
 
@@ -19,6 +20,7 @@ __all__ = [
     "FeatureShard",
     "ModelFolderError",
     "SaveMixin",
+    "VectorIndex",
     "atomic_file",
     "atomic_folder",
     "count_sequences",
@@ -27,6 +29,7 @@ __all__ = [
     "load",
     "model_checksum",
     "move_file",
+    "open_index",
     "read_all_features",
     "read_features",
     "refuse_repeated_ids",

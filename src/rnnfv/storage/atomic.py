@@ -31,8 +31,15 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     ------
     Path
         Where to write. It begins with a dot, so that readers of the folder pass it by.
+
+    Raises
+    ------
+    IsADirectoryError
+        If there is a folder at ``path``.
     """
     target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(target)
     try:

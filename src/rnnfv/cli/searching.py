@@ -1,0 +1,132 @@
+"""What `rnnfv retrieval index-images`, `index-sentences`, `search` and `annotate` do and show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from rnnfv.datasets.captions import Captions, read_captions
+from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.recipes.search import Searcher
+from rnnfv.sheet import write_sheet
+from rnnfv.storage import read_all_features
+from rnnfv.text.corpora import Corpus
+
+
+def run_index_images(
+    vectors: Path,
+    models: tuple[Path, ...],
+    out: Path,
+    captions: Path | None,
+    split: str | None,
+    pictures: Path | None,
+) -> None:
+    """Encode images and add them to the index."""
+    names, values = _images(vectors, captions, split)
+    if pictures is not None and not pictures.is_dir():
+        raise FileNotFoundError(f"{pictures} is not a folder of pictures")
+    with _status("encoding images"):
+        place = "" if pictures is None else str(pictures.resolve())
+        added = Searcher(models).index_images(names, values, out, place)
+    _say(f"{added} of {len(names)} images were added to {out}")
+
+
+def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split: str | None) -> None:
+    """Encode sentences and add them to the index."""
+    sentences: Any = Corpus(texts)
+    if texts.suffix == ".json":
+        captions = read_captions(texts)
+        sentences = (captions if split is None else captions.part(split)).raw
+    elif split is not None:
+        raise ValueError("--split is for captions; a text has no splits")
+    with _status("encoding sentences"):
+        added = Searcher(models).index_sentences(sentences, out)
+    _say(f"{added} sentences were added to {out}")
+
+
+def run_search(
+    sentence: str,
+    models: tuple[Path, ...],
+    images: Path,
+    top: int,
+    html: Path,
+    pictures: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the pictures found, and write the sheet."""
+    found, place = Searcher(models).find_images(sentence, images, top)
+    folder = pictures if pictures is not None else Path(place) if place else None
+    files = [None if folder is None else folder / name for name, _ in found]
+    write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
+    _show(sentence, "picture", found, as_json)
+    _say(f"The pictures are in {html}")
+
+
+def run_annotate(
+    image: str,
+    models: tuple[Path, ...],
+    sentences: Path,
+    vectors: Path | None,
+    captions: Path | None,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Print the sentences found."""
+    searcher = Searcher(models)
+    if vectors is None:
+        vector = searcher.picture_vector(Path(image))
+    else:
+        names, values = _images(vectors, captions, None)
+        if image not in names:
+            raise ValueError(f"{vectors} has no image {image!r}: give its name as the captions or features have it")
+        vector = np.asarray(values[list(names).index(image)])
+    _show(image, "sentence", searcher.find_sentences(vector, sentences, top), as_json)
+
+
+def _images(vectors: Path, captions: Path | None, split: str | None) -> tuple[list[str], NDArray[Any]]:
+    """Names and vectors of images: of a data set, or of a folder of features."""
+    if captions is None:
+        if not vectors.is_dir():
+            raise ValueError(f"{vectors} has vectors without names: give the data set with --captions")
+        return _of_features(vectors)
+    listed: Captions = read_captions(captions)
+    values = read_image_vectors(vectors, listed)
+    if split is None:
+        return listed.filenames.tolist(), values
+    part = listed.part(split)
+    return part.filenames.tolist(), values[part.rows]
+
+
+def _of_features(folder: Path) -> tuple[list[str], NDArray[Any]]:
+    features = read_all_features(folder)
+    if (features.sequences.lengths != 1).any():
+        raise ValueError(f"{folder} has sequences of several steps: extract pictures with --images")
+    return features.ids, features.sequences.values
+
+
+def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) -> None:
+    if as_json:
+        results = [{kind: name, "score": score} for name, score in found]
+        print(json.dumps({"query": query, "results": results}, indent=2, ensure_ascii=False))
+        return
+    table = Table(title=query, title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column(kind, overflow="fold")
+    for place, (name, score) in enumerate(found, start=1):
+        table.add_row(str(place), f"{score:.3f}", name)
+    Console().print(table)
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _status(text: str) -> Any:
+    return Console(stderr=True).status(text)

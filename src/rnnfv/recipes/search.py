@@ -1,0 +1,128 @@
+"""Searching pictures by a sentence, and sentences by a picture: indexes of a model's common space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfv.recipes.evaluation import Combination
+from rnnfv.recipes.retrieval import FOLDER, load_retrieval
+from rnnfv.storage import VectorIndex, file_identity, open_index
+
+__all__ = ["IMAGES", "SENTENCES", "Searcher"]
+
+IMAGES, SENTENCES = "images", "sentences"
+_ROWS = 50_000  # items encoded and appended together
+
+
+class Searcher:
+    """One model, or several whose similarities are averaged (SPEC S22), and the indexes that they make.
+
+    Parameters
+    ----------
+    folders : sequence of str or Path
+        Of models that `rnnfv.recipes.retrieval.RetrievalModel.save` wrote.
+    """
+
+    def __init__(self, folders: Sequence[str | Path]) -> None:
+        if not folders:
+            raise ValueError("give the folder of one or more models")
+        self.model = Combination(tuple(load_retrieval(folder) for folder in folders))
+        self._identity = [file_identity(Path(folder) / FOLDER.record)["sha256"] for folder in folders]
+
+    def index_images(self, names: Sequence[str], vectors: NDArray[Any], out: str | Path, pictures: str = "") -> int:
+        """Add images to an index, which is made where there is none.
+
+        Parameters
+        ----------
+        names : sequence of str, n of them
+            Such as file names. Those that the index has already are passed by.
+        vectors : ndarray of shape (n, d)
+            Image vectors, perhaps mapped from a file.
+        out : str or Path
+            Folder of the index.
+        pictures : str
+            The folder that the names are relative to, for showing them; kept in the index.
+
+        Returns
+        -------
+        int
+            Images added.
+        """
+        rows = {name: row for row, name in enumerate(names)}
+        return self._add(out, IMAGES, rows, lambda some: self.model.encode_images(vectors[some]), pictures)
+
+    def index_sentences(self, texts: Iterable[str], out: str | Path) -> int:
+        """Add sentences to an index, which is made where there is none. A sentence is its own id, and added once.
+
+        Returns
+        -------
+        int
+            Sentences added.
+        """
+        ids = {text: text for text in texts}
+        return self._add(out, SENTENCES, ids, self.model.encode_sentences)
+
+    def find_images(self, sentence: str, index: str | Path, top: int = 10) -> tuple[list[tuple[str, float]], str]:
+        """The images nearest to a sentence, best first, and the folder of their pictures.
+
+        Raises
+        ------
+        ValueError
+            If no word of the sentence is known, or the index is of another kind or of other models.
+        """
+        opened = self._open(index, IMAGES)
+        for model in self.model.models:
+            if (
+                "words" in model.sentences.named_steps
+                and model.sentences["words"].read([sentence])[1].without_words.size
+            ):
+                raise ValueError(f"no word of {sentence!r} has a vector: say it in other words")
+        found = _found(opened, self.model.encode_sentences([sentence]), top)
+        return found, opened.metadata["pictures"]
+
+    def find_sentences(self, image: NDArray[Any], index: str | Path, top: int = 10) -> list[tuple[str, float]]:
+        """The sentences nearest to an image vector of shape (d,), best first."""
+        return _found(self._open(index, SENTENCES), self.model.encode_images(image[None]), top)
+
+    def _add(
+        self,
+        out: str | Path,
+        kind: str,
+        rows: dict[str, Any],
+        encode: Callable[[list[Any]], NDArray[Any]],
+        pictures: str = "",
+    ) -> int:
+        if not rows:
+            raise ValueError(f"there are no {kind} to index")
+        known: set[str] = set()
+        index = None
+        if Path(out).exists():
+            index = self._open(out, kind)
+            known = set(index.ids())
+        new = [name for name in rows if name not in known]
+        for start in range(0, len(new), _ROWS):
+            some = new[start : start + _ROWS]
+            vectors = encode([rows[name] for name in some])
+            if index is None:
+                metadata = {"kind": kind, "models": self._identity, "pictures": pictures}
+                index = VectorIndex.create(out, vectors.shape[1], metadata=metadata)
+            index.append(some, vectors)
+        return len(new)
+
+    def _open(self, folder: str | Path, kind: str) -> VectorIndex:
+        index = open_index(folder)
+        if index.metadata.get("kind") != kind:
+            raise ValueError(f"{folder} is not an index of {kind}: give one that `rnnfv retrieval index-{kind}` wrote")
+        if index.metadata.get("models") != self._identity:
+            raise ValueError(f"{folder} was made with other models: give those, in that order, or index again")
+        return index
+
+
+def _found(index: VectorIndex, query: NDArray[np.float32], top: int) -> list[tuple[str, float]]:
+    scores, ids = index.search(query, top)
+    return list(zip(ids[0].tolist(), scores[0].tolist(), strict=True))

@@ -1,0 +1,76 @@
+"""Indexes of a model's common space: what is found is what the whole matrix says; other models are refused."""
+
+import numpy as np
+import pytest
+
+from rnnfv.recipes.evaluation import Combination
+from rnnfv.recipes.retrieval import fit_retrieval
+from rnnfv.recipes.search import Searcher
+from rnnfv.recipes.sentences import SentenceSettings
+from rnnfv.text.sentences import SentenceReader
+
+SMALL = {"n_components": 2, "hidden_size": 8, "max_epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def data(world):
+    return world(80, 0), world(20, 1), world(30, 2)
+
+
+@pytest.fixture(scope="module")
+def folders(data, word_file, tmp_path_factory):
+    train, validation, _ = data
+    reader = SentenceReader(str(word_file)).fit(train.texts)
+    root = tmp_path_factory.mktemp("models")
+    for name in ("rnn-fv", "tf-idf"):
+        fit_retrieval(train, validation, SentenceSettings(name, **SMALL), reader, etas=[0.1]).save(root / name)
+    return [root / "rnn-fv", root / "tf-idf"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_found_is_what_all_similarities_say(folders, data, tmp_path, count):
+    searcher, test = Searcher(folders[:count]), data[2]
+    names = [f"{i}.jpg" for i in range(len(test.images))]
+    assert searcher.index_images(names[:10], test.images, tmp_path / "images") == 10
+    assert searcher.index_images(names, test.images, tmp_path / "images", "ignored") == 20  # the rest
+    sentence = " ".join(test.texts[7])
+    found, pictures = searcher.find_images(sentence, tmp_path / "images", top=5)
+    model = Combination(searcher.model.models)
+    similarity = (model.encode_sentences([sentence]) @ model.encode_images(test.images).T)[0]
+    assert [name for name, _ in found] == [names[i] for i in np.argsort(-similarity)[:5]]
+    np.testing.assert_allclose([score for _, score in found], np.sort(similarity)[::-1][:5], atol=1e-5)
+    assert pictures == ""
+
+
+def test_sentences_of_an_image(folders, data, tmp_path):
+    searcher, test = Searcher(folders[:1]), data[2]
+    texts = [" ".join(text) for text in test.texts]
+    assert searcher.index_sentences([*texts, texts[0]], tmp_path / "sentences") == len(set(texts))
+    found = searcher.find_sentences(test.images[3], tmp_path / "sentences", top=len(texts))
+    scores = dict(found)
+    assert len(found) == len(set(texts))
+    expected = searcher.model.encode_sentences([texts[6]]) @ searcher.model.encode_images(test.images[3:4]).T
+    assert scores[texts[6]] == pytest.approx(float(expected[0, 0]), abs=1e-5)
+
+
+def test_other_models_and_other_kinds_are_refused(folders, data, tmp_path):
+    test = data[2]
+    Searcher(folders[:1]).index_images(["a"], test.images[:1], tmp_path / "images")
+    with pytest.raises(ValueError, match="made with other models"):
+        Searcher(folders).find_images("the dog", tmp_path / "images")
+    with pytest.raises(ValueError, match="is not an index of sentences"):
+        Searcher(folders[:1]).find_sentences(test.images[0], tmp_path / "images")
+
+
+def test_a_sentence_without_known_words_says_so(folders, data, tmp_path):
+    searcher = Searcher(folders[:1])
+    searcher.index_images(["a"], data[2].images[:1], tmp_path / "images")
+    with pytest.raises(ValueError, match="no word of 'zzz' has a vector"):
+        searcher.find_images("zzz", tmp_path / "images")
+
+
+def test_nothing_to_index(folders, tmp_path):
+    with pytest.raises(ValueError, match="there are no sentences to index"):
+        Searcher(folders[:1]).index_sentences([], tmp_path / "sentences")
+    with pytest.raises(ValueError, match="one or more models"):
+        Searcher([])
