@@ -46,7 +46,7 @@ ROWS: dict[str, tuple[SentenceSettings, str]] = {
     "mm-ens": (SentenceSettings("mm-ens"), "files"),
     "rnn-fv": (SentenceSettings("rnn-fv"), "files"),
     "rnn-fv reversed": (SentenceSettings("rnn-fv", is_reversed=True), "files"),
-    "rnn-fv-clsf": (SentenceSettings("rnn-fv-clsf", max_epochs=8), "files"),
+    "rnn-fv-clsf": (SentenceSettings("rnn-fv-clsf"), "files"),
     "rnn-fv, cca words": (SentenceSettings("rnn-fv"), CCA_WORDS),
     "rnn-fv, cca words, reversed": (SentenceSettings("rnn-fv", is_reversed=True), CCA_WORDS),
 }

@@ -11,6 +11,7 @@ import scipy.io
 
 from rnnfv.datasets.captions import read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.storage import write_features
 
 MATLAB_5 = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
 MATLAB_73 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
@@ -228,6 +229,59 @@ def test_damaged_files_are_refused(tmp_path, captions, name, data):
         read_image_vectors(tmp_path / name, captions)
     with pytest.raises(FileNotFoundError, match="none"):
         read_image_vectors(tmp_path / f"none{name}", captions)
+
+
+# -- image vectors that are features ---------------------------------------------------------------
+
+
+def write_shards(folder, ids, vectors, steps=1):
+    """Two shards, the ids shuffled."""
+    order = np.random.default_rng(3).permutation(len(ids))
+    for k, some in enumerate(np.array_split(order, 2)):
+        write_features(folder, [ids[i] for i in some], [vectors[i][None].repeat(steps, 0) for i in some], shard=k)
+    return folder
+
+
+@pytest.mark.parametrize("change", [lambda name: name, lambda name: f"coco/{name}"], ids=["same", "below"])
+def test_features_are_found_by_filename(tmp_path, captions, vectors, change):
+    captions = captions.take(slice(1, None))  # then the last parts of names are different
+    ids = [change(name) for name in captions.filenames.tolist()] + ["another.jpg"]
+    folder = write_shards(tmp_path / "features", ids, vectors)
+    read = read_image_vectors(folder, captions)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, vectors[:5])
+    np.testing.assert_array_equal(read_image_vectors(folder / "part-00000.parquet", captions.take([])), vectors[:0])
+
+
+def test_features_with_equal_last_parts_are_found_by_whole_names(tmp_path, captions, vectors):
+    folder = write_shards(tmp_path / "features", captions.filenames.tolist(), vectors)
+    np.testing.assert_array_equal(read_image_vectors(folder, captions), vectors)
+    ids = [f"coco/{name}" for name in captions.filenames.tolist()]
+    folder = write_shards(tmp_path / "below", ids, vectors)
+    with pytest.raises(
+        ValueError,
+        match=r"below has no vectors of 6 of the 6 images \(train2014/1.jpg, val2014/1.jpg, val2014/3.jpg, \.\.\.",
+    ):
+        read_image_vectors(folder, captions)
+    one = captions.take([0])  # the features' last parts are not all different: a name could mean two
+    with pytest.raises(ValueError, match=r"no vectors of 1 of the 1 images \(train2014/1\.jpg\): extract"):
+        read_image_vectors(folder, one)
+
+
+def test_features_that_do_not_fit_are_refused(tmp_path, captions, vectors):
+    names = captions.filenames.tolist()
+    folder = write_shards(tmp_path / "missing", names[:4], vectors)
+    with pytest.raises(ValueError, match=r"missing has no vectors of 2 of the 6 images \(5.jpg, 6.jpg\): extract"):
+        read_image_vectors(folder, captions)
+    folder = write_shards(tmp_path / "videos", names, vectors, steps=2)
+    with pytest.raises(ValueError, match=r"videos: train2014/1.jpg has 2 steps, but an image has one"):
+        read_image_vectors(folder, captions)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty holds no \.parquet file"):
+        read_image_vectors(tmp_path / "empty", captions)
+    (folder / "part-00001.parquet").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"part-00001\.parquet is damaged"):
+        read_image_vectors(folder, captions)
 
 
 def test_flickr8k_as_it_is():

@@ -290,9 +290,9 @@ if __name__ == "__main__":
     extract_features(sys.argv[2], Killed(), sys.argv[3], workers=int(sys.argv[4]), shard_size=2)
 """
 HANGS = """
-import time
+import os, time
 def prepare(frame):
-    print("prepares", flush=True)
+    os.write(1, b"prepares\\n")  # in one piece: two processes write
     time.sleep(1000)
 """
 INTERRUPTED = """

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from rnnfv.video.files import find_videos, image_files, item_id, item_ids
+from rnnfv.video.files import find_pictures, find_videos, full_id, image_files, item_id, item_ids
 
 
 def fill(root, names):
@@ -56,6 +56,14 @@ def test_what_cannot_be_listed_is_told(tmp_path):
             find_videos(tmp_path)
 
 
+def test_pictures_are_found_one_by_one(tmp_path):
+    names = ["a.JPG", "b.avi", "c.gif", "d/1.png", "d/e/2.webp", "d/.3.png", ".f/4.png", "notes.txt"]
+    paths = find_pictures(fill(tmp_path, names))
+    assert [full_id(tmp_path, path) for path in paths] == ["a.JPG", "c.gif", "d/1.png", "d/e/2.webp"]
+    assert full_id(tmp_path, tmp_path) == tmp_path.name
+    assert find_pictures(tmp_path / "d" / "e") == [tmp_path / "d" / "e" / "2.webp"]
+
+
 def test_an_id_is_the_path_without_suffix(tmp_path):
     fill(tmp_path, ["A/v_A_g08_c01.avi", "A/take.2.mp4", "B/frames.v1/1.png"])
     assert item_id(tmp_path, tmp_path / "A" / "v_A_g08_c01.avi") == "A/v_A_g08_c01"
@@ -67,6 +75,8 @@ def test_an_id_is_the_path_without_suffix(tmp_path):
 def test_a_name_that_cannot_be_written_down_is_no_id(tmp_path):
     with pytest.raises(ValueError, match=r"the name '\\udcff.avi' is not valid UTF-8: rename it"):
         item_id(tmp_path, tmp_path / "\udcff.avi")
+    with pytest.raises(ValueError, match=r"the name '\\udcff.jpg' is not valid UTF-8: rename it"):
+        full_id(tmp_path, tmp_path / "\udcff.jpg")
 
 
 def test_ids_that_would_be_shared_keep_the_suffix(tmp_path):

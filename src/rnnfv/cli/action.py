@@ -36,6 +36,7 @@ def evaluate(
     weight_decay: float = 1e-4,
     learning_rate: float = 1e-3,
     transfer: Path | None = None,
+    through: Path | None = None,
     vectors: Path | None = None,
     reverse_test: bool = False,
     allow_overlap: bool = False,
@@ -89,6 +90,9 @@ def evaluate(
         Of the net.
     transfer
         A recogniser fitted on another data set (`rnnfv action fit`): its preparation and its net are used as they are.
+    through
+        A model of images and sentences (`rnnfv retrieval fit`) whose image vectors came from the same backbone: frames
+        are mapped to its first 500 canonical dimensions.
     vectors
         Keep all vectors in this folder, one folder a pooling, for `rnnfv action fuse`.
     reverse_test
@@ -130,6 +134,7 @@ def evaluate(
         settings,
         splits=names(splits),
         transfer=transfer,
+        through=through,
         vectors=vectors,
         allow_overlap=allow_overlap,
         reverse_test=reverse_test,
@@ -178,6 +183,7 @@ def fit(
     split: str | None = None,
     weights: Path | None = None,
     mean: Path | None = None,
+    through: Path | None = None,
     deltas: str | None = None,
     components: str = "1,2,4,8,16,32",
     hidden_size: int | None = None,
@@ -208,6 +214,8 @@ def fit(
         The backbone's file of weights, to be kept with the recogniser, so that it takes videos.
     mean
         The `.npy` file with the mean of all clips, where c3d was used with one; needed beside its weights.
+    through
+        A model of images and sentences (`rnnfv retrieval fit`), whose image side maps every frame.
     deltas
         Lags of differences to choose from, 0 for none. Default: `1,3` for narrow features; `0,1` for wide ones,
         `0` where there are 2000 training sequences or more.
@@ -242,7 +250,17 @@ def fit(
         device=device,
         jobs=jobs,
     )
-    run_fit(features, manifest, out, settings, split=split, weights=weights, mean=mean, skip_missing=skip_missing)
+    run_fit(
+        features,
+        manifest,
+        out,
+        settings,
+        split=split,
+        weights=weights,
+        mean=mean,
+        through=through,
+        skip_missing=skip_missing,
+    )
     return 0
 
 

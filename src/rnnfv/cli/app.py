@@ -86,6 +86,7 @@ def extract(
     out: Path,
     weights: Path | None = None,
     manifest: Path | None = None,
+    images: bool = False,
     every: int | None = None,
     fps: float | None = None,
     workers: int | None = None,
@@ -97,17 +98,19 @@ def extract(
     revision: str | None = None,
     max_steps: int | None = None,
 ) -> int:
-    """Extract features of videos with a backbone.
+    """Extract features of videos, or of pictures, with a backbone.
 
     After Ctrl-C or a crash the same command goes on. OUT/report.csv has a line for every video; those that cannot be
     read are listed there and do not stop the run (exit code 3).
 
     Example: `rnnfv extract videos/ --backbone vgg19 --weights vgg19.pth --out features/`
 
+    Example: `rnnfv extract pictures/ --images --backbone vgg19 --weights vgg19.pth --out features/`
+
     Parameters
     ----------
     source
-        Folder of videos (a folder of image files counts as one), or one video.
+        Folder of videos (a folder of image files counts as one), or one video; with `--images` of pictures.
     backbone
         vgg19, vgg16, c3d, onnx:PATH[:OUTPUT], hub:MODEL_ID, clip, dinov2, dinov3 or siglip; or idt: SOURCE is then
         a folder of improved dense trajectories (.txt, .features or .gz), written by DenseTrackStab.
@@ -117,6 +120,9 @@ def extract(
         The file of weights of vgg or c3d, which are never downloaded.
     manifest
         CSV with the columns `id` and `path`: which videos, relative to SOURCE or to the CSV.
+    images
+        Every image file is an item of its own, with one vector; its id is its path below SOURCE. Cameras' orientation
+        notes (EXIF) are followed, and of an animation the first picture is taken.
     every
         Keep one frame in so many. Default: 10 for frames, 1 for clips.
     fps
@@ -154,6 +160,7 @@ def extract(
         out,
         weights=weights,
         manifest=manifest,
+        images=images,
         every=every,
         fps=fps,
         workers=workers,

@@ -17,6 +17,7 @@ from rnnfv.metrics import mean_accuracy
 from rnnfv.recipes.action import Fitted, Row, Settings, as_json, evaluate_actions
 from rnnfv.recipes.fusion import SplitVectors, fuse, write_vectors
 from rnnfv.recipes.recognizer import load_recognizer
+from rnnfv.recipes.retrieval import load_retrieval
 from rnnfv.storage import atomic_file
 from rnnfv.tables import as_latex, as_markdown
 
@@ -28,6 +29,7 @@ def run_evaluate(
     *,
     splits: tuple[str, ...] | None = None,
     transfer: Path | None = None,
+    through: Path | None = None,
     vectors: Path | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
@@ -46,6 +48,7 @@ def run_evaluate(
             data,
             settings,
             transfer=None if transfer is None else load_recognizer(transfer).pipeline,
+            through=None if through is None else load_retrieval(through).cca,
             allow_overlap=allow_overlap,
             reverse_test=reverse_test,
             report=spinner.update,
@@ -63,6 +66,7 @@ def run_evaluate(
         "left_out": left_out,
         "groups_overlap_allowed": allow_overlap,
         "transfer": None if transfer is None else str(transfer),
+        "through": None if through is None else str(through),
         "rnnfv": __version__,
     }
     write_text(figures, json.dumps(as_json(rows, protocol, settings), indent=2) + "\n")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
+from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.video.backbones import make_backbone
 from rnnfv.video.decode import Sampling
 
@@ -22,31 +23,35 @@ def run_extract(
     *,
     weights: Path | None = None,
     manifest: Path | None = None,
+    images: bool = False,
     every: int | None = None,
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
     **options: Any,
 ) -> int:
-    """Extract, print a summary and the failures on stderr, and return how many videos failed.
+    """Extract, print a summary and the failures on stderr, and return how many videos, or pictures, failed.
 
     The options are those of the backbone (`rnnfv.video.backbones.make_backbone`), or ``max_steps`` for "idt"; None
     stands for the default.
     """
     if backbone == "idt":
-        chosen = None if device == "auto" else device
-        _only_max_steps(
-            options | {"weights": weights, "every": every, "fps": fps, "workers": workers, "device": chosen}
-        )
+        given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
+        _only_max_steps(options | given | {"device": None if device == "auto" else device})
         steps = options.get("max_steps")
         summary = extract_trajectories(source, out, manifest=manifest, max_steps=steps, progress=True)
+    elif images:
+        if every is not None or fps is not None:
+            raise ValueError("--every and --fps are of videos: leave them out with --images")
+        net = make_backbone(backbone, weights, device=device, **options)
+        summary = extract_pictures(source, net, out, manifest=manifest, workers=workers, progress=True)
     else:
         sampling = _sampling(every, fps)
         net = make_backbone(backbone, weights, device=device, **options)
         summary = extract_features(
             source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True
         )
-    _tell(summary)
+    _tell(summary, "pictures" if images else "videos")
     return summary.failed
 
 
@@ -64,17 +69,17 @@ def _only_max_steps(options: dict[str, Any]) -> None:
             raise ValueError(f"idt has no option {name!r}: it has max_steps")
 
 
-def _tell(summary: ExtractionSummary) -> None:
+def _tell(summary: ExtractionSummary, items: str) -> None:
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.")
     console.print(
-        f"{summary.ok + summary.short} videos have features in {summary.out}; all are listed in {summary.report}"
+        f"{summary.ok + summary.short} {items} have features in {summary.out}; all are listed in {summary.report}"
     )
     if summary.short:
         console.print(f"{summary.short} of them are short: frames are missing")
     if summary.failed:
-        console.print(f"{summary.failed} videos failed:")
+        console.print(f"{summary.failed} {items} failed:")
         for name, reason in summary.failures[:_MOST_SHOWN]:
             console.print(f"  {name}: {reason}")
         if summary.failed > _MOST_SHOWN:

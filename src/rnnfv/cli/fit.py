@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rnnfv.recipes.action import Settings
 from rnnfv.recipes.recognizer import FOLDER, fit_recognizer
+from rnnfv.recipes.retrieval import load_retrieval
 
 
 def run_fit(
@@ -20,6 +21,7 @@ def run_fit(
     split: str | None = None,
     weights: Path | None = None,
     mean: Path | None = None,
+    through: Path | None = None,
     skip_missing: bool = False,
 ) -> None:
     """Fit a recogniser, save it, and say on stderr what it is and what it takes."""
@@ -28,7 +30,14 @@ def run_fit(
     started = time.monotonic()
     with console.status(f"fitting {settings.poolings[0]}"):
         recognizer = fit_recognizer(
-            features, manifest, settings, split=split, weights=weights, mean=mean, skip_missing=skip_missing
+            features,
+            manifest,
+            settings,
+            split=split,
+            weights=weights,
+            mean=mean,
+            through=None if through is None else load_retrieval(through).cca,
+            skip_missing=skip_missing,
         )
     recognizer.save(out)
     seconds = time.monotonic() - started

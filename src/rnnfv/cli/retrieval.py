@@ -74,7 +74,7 @@ class Fitting:
     components: int = 30
     hidden_size: int | None = None
     coordinates: int = 72_000
-    epochs: int = 16
+    epochs: int = 8
     dropout: float = 0.0
     weight_decay: float = 0.0
     learning_rate: float = 1e-3
@@ -306,6 +306,7 @@ def annotate(
     sentences: Path,
     vectors: Path | None = None,
     captions: Path | None = None,
+    weights: Path | None = None,
     top: int = 10,
     json: bool = False,
 ) -> int:
@@ -325,6 +326,8 @@ def annotate(
         Image vectors as for `fit`, to take the image's from.
     captions
         The data set whose images they are, for their names.
+    weights
+        The file of weights of the model's backbone, to see a picture file with.
     top
         How many to show.
     json
@@ -332,5 +335,5 @@ def annotate(
     """
     from rnnfv.cli.searching import run_annotate
 
-    run_annotate(image, model, sentences, vectors, captions, top, json)
+    run_annotate(image, model, sentences, vectors, captions, weights, top, json)
     return 0

@@ -20,6 +20,7 @@ from rnnfv.datasets.captions import read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
 from rnnfv.recipes.published import published_reports
+from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
 from rnnfv.recipes.sentences import SentenceSettings
 from rnnfv.storage import atomic_file
@@ -68,6 +69,8 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     with _status() as report:
         (model,) = _fitted(fitting, parts, [seed], report)
         _words_told(model, parts)
+        if images.is_dir():  # features that `rnnfv extract` wrote know their backbone
+            model.note["backbone"] = backbone_of_features(images)[0]
         model.save(out)
     chosen = ", ".join(
         f"{name} {model.note['chosen'][name]:g}" for name in ("eta", "epoch") if name in model.note["chosen"]

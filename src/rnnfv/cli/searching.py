@@ -74,13 +74,14 @@ def run_annotate(
     sentences: Path,
     vectors: Path | None,
     captions: Path | None,
+    weights: Path | None,
     top: int,
     as_json: bool,
 ) -> None:
     """Print the sentences found."""
     searcher = Searcher(models)
     if vectors is None:
-        vector = searcher.picture_vector(Path(image))
+        vector = searcher.picture_vector(image, weights)
     else:
         names, values = _images(vectors, captions, None)
         if image not in names:

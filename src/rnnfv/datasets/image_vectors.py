@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
+from rnnfv.storage import read_all_features
 
 __all__ = ["read_image_vectors"]
 
 _KEY = "feats"
+_MOST_SHOWN = 3  # names in a message
 _BLOCK_VALUES = 1 << 22  # values looked at together when searching for NaN
 
 
@@ -23,7 +25,9 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
     ----------
     path : str or Path
         An .npy file of shape (n, d), which is mapped, not read into memory; or a .mat file, such as the field's
-        ``vgg_feats.mat``, with the matrix "feats" of shape (d, n). MATLAB's format 7.3 needs h5py.
+        ``vgg_feats.mat``, with the matrix "feats" of shape (d, n). MATLAB's format 7.3 needs h5py. Or a folder of
+        features, as `rnnfv.recipes.picture_features.extract_pictures` writes it: an image's vector is found by its
+        filename, or by the last part of it where those of all images, and of all features, are different.
     captions : Captions
         The whole data set, as `rnnfv.datasets.captions.read_captions` gives it. The vectors of a part are
         ``vectors[part.rows]``.
@@ -36,13 +40,16 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, or no features in the folder.
     ImportError
         If h5py is needed and missing.
     ValueError
-        If the file is damaged, has another number of images, or a NaN or infinite value; the message names the image.
+        If the file is damaged, has another number of images, or a NaN or infinite value; if features of an image are
+        missing, or have several steps. The message names the image.
     """
     path = Path(path)
+    if path.is_dir() or path.suffix == ".parquet":
+        return _read_features(path, captions.filenames.tolist())
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     match path.suffix:
@@ -51,7 +58,7 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
         case ".mat":
             vectors = _read_mat(path)
         case _:
-            raise ValueError(f"{path}: image vectors are read from .npy and .mat files")
+            raise ValueError(f"{path}: image vectors are read from .npy and .mat files, and folders of features")
     n = len(captions.filenames)
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32, np.float64):
         raise ValueError(f"{path} holds {vectors.dtype} of shape {vectors.shape}: expected floats, one row an image")
@@ -67,6 +74,35 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
                 f"{path}: the vector of image {row} ({captions.filenames[row]}) has a NaN or infinite value"
             )
     return vectors
+
+
+def _read_features(folder: Path, names: list[str]) -> NDArray[Any]:
+    """The vectors of the images of these names, out of a folder of features of one step each."""
+    ids, sequences, _ = read_all_features(folder)
+    rows = _rows_of(names, ids)
+    missing = [names[i] for i in np.flatnonzero(rows < 0)]
+    if missing:
+        first = ", ".join(missing[:_MOST_SHOWN]) + (", ..." if len(missing) > _MOST_SHOWN else "")
+        raise ValueError(
+            f"{folder} has no vectors of {len(missing)} of the {len(names)} images ({first}): extract their features "
+            "with --images; the report.csv there says which pictures could not be read"
+        )
+    lengths = sequences.lengths[rows]
+    if (lengths != 1).any():
+        i = int(np.argmax(lengths != 1))
+        raise ValueError(f"{folder}: {names[i]} has {lengths[i]} steps, but an image has one: extract with --images")
+    return sequences.steps()[sequences.offsets[:-1][rows]]
+
+
+def _rows_of(names: list[str], ids: list[str]) -> NDArray[np.int64]:
+    """Where each name is among the ids, or, where last parts tell all of them apart, its last part; -1 for nowhere."""
+    row_of = {item: row for row, item in enumerate(ids)}
+    row_of_last = {PurePosixPath(item).name: row for item, row in row_of.items()}
+    last = [PurePosixPath(name).name for name in names]
+    if len(row_of_last) < len(ids) or len(set(last)) < len(names):
+        row_of_last = {}
+    rows = [row_of.get(name, row_of_last.get(part, -1)) for name, part in zip(names, last, strict=True)]
+    return np.array(rows, dtype=np.int64)
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

@@ -27,7 +27,7 @@ _HEADER = ["id", "path", "status", "reason", "frames_declared", "frames_decoded"
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """What one call of `extract_features`, or of `rnnfv.recipes.idt_features.extract_trajectories`, left behind.
+    """What one call of `extract_features`, or of its like for pictures and trajectories, left behind.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which videos a job works on: those of a folder, or those that a manifest names."""
+"""Which videos or pictures a job works on: those of a folder, or those that a manifest names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnfv.video.files import find_videos, image_files, item_id, item_ids
+from rnnfv.video.files import find_pictures, find_videos, full_id, image_files, item_id, item_ids
 
 __all__ = ["Video", "list_videos"]
 
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its id, where it is, and how the user names the place."""
+    """One video, or picture: its id, where it is, and how the user names the place."""
 
     id: str
     path: Path
@@ -27,8 +27,8 @@ class Video:
         return self.path.stat().st_size if self.path.exists() else None
 
 
-def list_videos(source: Path, manifest: Path | None) -> list[Video]:
-    """The videos to work on, sorted by id.
+def list_videos(source: Path, manifest: Path | None, *, pictures: bool = False) -> list[Video]:
+    """The videos to work on, or the single pictures, sorted by id.
 
     Raises
     ------
@@ -37,19 +37,29 @@ def list_videos(source: Path, manifest: Path | None) -> list[Video]:
     ValueError
         If there is none, an id is empty or occurs twice, a column is missing or a name is not valid UTF-8.
     """
+    kind = "picture" if pictures else "video"
     if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist: give a folder of videos, or one video")
+        raise FileNotFoundError(f"{source} does not exist: give a folder of {kind}s, or one {kind}")
     if manifest is not None:
         videos = _read_manifest(manifest, source)
-    elif source.is_dir():
-        paths = find_videos(source)
-        ids = item_ids(source, paths)
-        videos = [Video(ids[i], path, path.relative_to(source).as_posix()) for i, path in enumerate(paths)]
     else:
-        videos = [Video(item_id(source.parent, source), source, source.name)]
+        videos = _find_pictures(source) if pictures else _find_videos(source)
     if not videos:
-        raise ValueError(f"{manifest or source} has no videos: give a folder of videos, or one video")
+        raise ValueError(f"{manifest or source} has no {kind}s: give a folder of {kind}s, or one {kind}")
     return sorted(videos, key=lambda video: video.id)
+
+
+def _find_videos(source: Path) -> list[Video]:
+    if not source.is_dir():
+        return [Video(item_id(source.parent, source), source, source.name)]
+    paths = find_videos(source)
+    ids = item_ids(source, paths)
+    return [Video(ids[i], path, path.relative_to(source).as_posix()) for i, path in enumerate(paths)]
+
+
+def _find_pictures(source: Path) -> list[Video]:
+    root, paths = (source, find_pictures(source)) if source.is_dir() else (source.parent, [source])
+    return [Video(name, path, name) for name, path in ((full_id(root, path), path) for path in paths)]
 
 
 def _read_manifest(manifest: Path, source: Path) -> list[Video]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -14,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
+from rnnfv.recipes._extraction_net import count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
-from rnnfv.video.ahead import Block, End, Failed, decode_ahead
+from rnnfv.video.ahead import Block, Failed, decode_ahead
 from rnnfv.video.clips import ClipCutter
 from rnnfv.video.decode import Sampling
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from rnnfv.video.backbones import Backbone
 
 __all__ = ["ExtractionSummary", "VideoFeatures", "extract_features", "read_features_of"]
-
-_MOST_WORKERS = 4  # by default; each decodes over a thousand small frames a second
 
 
 def extract_features(
@@ -85,7 +82,7 @@ def extract_features(
         sampling = Sampling(every=1 if backbone.input == "clips" else 10)
     videos = list_videos(Path(source), None if manifest is None else Path(manifest))
     origin = {"backbone": backbone.description(), "sampling": asdict(sampling)}
-    job = ExtractionJob(videos, origin, {"decoder": _decoder()}, Path(out), shard_size)
+    job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, Path(out), shard_size)
     return job.run(lambda paths, tell: read_features_of(paths, backbone, sampling, workers, tell), "frames", progress)
 
 
@@ -114,9 +111,8 @@ def read_features_of(
     (int, VideoFeatures)
         The index of each video and what came of it, as they end.
     """
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1) if workers is None else workers
     under_way: dict[int, _Features] = {}
-    with closing(decode_ahead(paths, sampling, backbone.prepare, workers=workers)) as events:
+    with closing(decode_ahead(paths, sampling, backbone.prepare, workers=count_workers(workers))) as events:
         for event in events:
             if isinstance(event, Block):
                 under_way.setdefault(event.index, _Features(backbone)).push(event.frames)
@@ -125,20 +121,7 @@ def read_features_of(
                 under_way.pop(event.index, None)
                 yield event.index, VideoFeatures("failed", event.reason)
             else:
-                yield event.index, _outcome(event, under_way.pop(event.index).finish())
-
-
-def _outcome(end: End, features: NDArray[np.float32]) -> VideoFeatures:
-    declared, decoded = end.frames_declared, end.frames_decoded
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
-        reason = f"the backbone's output for step {np.argmin(finite)} has a NaN or infinite value"
-        return VideoFeatures("failed", reason, declared, decoded)
-    if not end.is_short:
-        return VideoFeatures("ok", "", declared, decoded, features)
-    is_less = declared is not None and decoded < declared
-    reason = f"{decoded} of {declared} frames could be decoded" if is_less else "a part is missing or damaged"
-    return VideoFeatures("short", reason, declared, decoded, features)
+                yield event.index, outcome_of(event, under_way.pop(event.index).finish())
 
 
 class _Features:
@@ -160,15 +143,4 @@ class _Features:
     def _add(self, batch: NDArray[np.uint8]) -> None:
         if len(batch) == 0:
             return
-        vectors = self._backbone(batch)
-        if vectors.shape != (len(batch), self._backbone.dim):
-            wanted = (len(batch), self._backbone.dim)
-            raise ValueError(f"the backbone {self._backbone.name} gave an array of {vectors.shape}, not {wanted}")
-        self._vectors.append(vectors)
-
-
-def _decoder() -> str | None:
-    try:
-        return f"PyAV {importlib.metadata.version('av')}"
-    except importlib.metadata.PackageNotFoundError:
-        return None
+        self._vectors.append(vectors_of(self._backbone, batch))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
 from rnnfv.recipes._chain_folder import ChainFolder
@@ -183,6 +184,7 @@ def fit_recognizer(
     split: str | None = None,
     weights: str | Path | None = None,
     mean: str | Path | None = None,
+    through: RegularizedCCA | None = None,
     skip_missing: bool = False,
 ) -> ActionRecognizer:
     """Fit a recogniser on a folder of features.
@@ -201,6 +203,8 @@ def fit_recognizer(
         The backbone's file of weights, which `ActionRecognizer.save` copies. Without it the recogniser takes features.
     mean : str or Path, optional
         The file of the mean cube, where C3D was made with one; then it must be given with the weights.
+    through : RegularizedCCA, optional
+        Maps every step, as `rnnfv.recipes.action.evaluate_actions` says.
     skip_missing : bool
         Leave out items that have no features.
 
@@ -218,7 +222,7 @@ def fit_recognizer(
     _check_files(features, description, weights, mean)
     listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
     data = load_labelled(features, listed.part(_rows(listed, split)), skip_missing=skip_missing)
-    pipeline = fit_action((data.sequences, data.manifest.labels, data.manifest.groups), settings)
+    pipeline = fit_action((data.sequences, data.manifest.labels, data.manifest.groups), settings, through=through)
     return ActionRecognizer(pipeline, description, sampling, weights, mean)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.recipes.evaluation import Combination
+from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
-from rnnfv.storage import VectorIndex, file_identity, open_index
+from rnnfv.storage import VectorIndex, file_identity, open_index, read_all_features
+from rnnfv.video.backbones import from_description
 
 __all__ = ["IMAGES", "SENTENCES", "Searcher"]
 
@@ -89,6 +92,35 @@ class Searcher:
         """The sentences nearest to an image vector of shape (d,), best first."""
         return _found(self._open(index, SENTENCES), self.model.encode_images(image[None]), top)
 
+    def picture_vector(self, picture: str | Path, weights: str | Path | None = None) -> NDArray[Any]:
+        """The image vector of a picture file, by the backbone that made the models' image vectors: shape (d,).
+
+        Parameters
+        ----------
+        picture : str or Path
+        weights : str or Path, optional
+            The backbone's file of weights, where it has one.
+
+        Raises
+        ------
+        ValueError
+            If the models do not know their backbone, its weights are missing, or the picture cannot be read.
+        """
+        notes = [model.note.get("backbone") for model in self.model.models]
+        if notes[0] is None or any(note != notes[0] for note in notes):
+            raise ValueError(
+                "the backbone of the models' image vectors is not known: fit on features of `rnnfv extract`"
+            )
+        if weights is None and "file" in notes[0]["weights"]:
+            raise ValueError(
+                f"the weights of {notes[0]['name']}, {notes[0]['weights']['file']}, are needed: give --weights"
+            )
+        backbone = from_description(notes[0], weights)
+        with tempfile.TemporaryDirectory() as folder:
+            extract_pictures(picture, backbone, folder, workers=0)
+            vector: NDArray[Any] = read_all_features(folder).sequences.values[0].copy()
+        return vector
+
     def _add(
         self,
         out: str | Path,
@@ -112,6 +144,8 @@ class Searcher:
                 metadata = {"kind": kind, "models": self._identity, "pictures": pictures}
                 index = VectorIndex.create(out, vectors.shape[1], metadata=metadata)
             index.append(some, vectors)
+        if index is not None:
+            index.pack()
         return len(new)
 
     def _open(self, folder: str | Path, kind: str) -> VectorIndex:

@@ -70,7 +70,7 @@ class SentenceSettings:
     n_components: int = 30
     hidden_size: int | None = None
     coordinates: int = 72_000
-    max_epochs: int = 16
+    max_epochs: int = 8
     dropout: float = 0.0
     weight_decay: float = 0.0
     learning_rate: float = 1e-3

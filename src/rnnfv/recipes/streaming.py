@@ -14,7 +14,6 @@ from torch import Tensor
 
 from rnnfv.encoders import _gradients as gradients
 from rnnfv.encoders.recurrent import RNNFisherVector
-from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.networks import State
 from rnnfv.normalization import fold
 from rnnfv.recipes._scores import by_class
@@ -72,7 +71,7 @@ class ActionStream:
     def __init__(self, pipeline: Pipeline) -> None:
         check_is_fitted(pipeline)
         steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
-        self._prepare = steps.pop(0) if steps and isinstance(steps[0], StepPreprocessor) else None
+        self._prepare = steps.pop(0) if steps and hasattr(steps[0], "transform_next") else None
         self._encoder = _checked_encoder(steps.pop(0) if steps else None)
         self._pipeline, self._behind = pipeline, steps
         self._network = self._encoder.network_

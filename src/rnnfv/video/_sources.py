@@ -1,4 +1,4 @@
-"""What frames come from: a moving picture that FFmpeg opens, or a folder of image files."""
+"""Moving pictures that FFmpeg opens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.video.files import image_files
-
-__all__ = ["ImageFolder", "VideoError", "VideoStream", "open_file"]
+__all__ = ["VideoError", "VideoStream", "check_file", "open_file"]
 
 _CAN_LACK = 1  # frames: where B-frames are packed in an .avi, a chunk is counted that shows nothing
 _SLACK = 0.1  # seconds that a video may end before its header says
@@ -32,14 +30,25 @@ def open_file(path: Path) -> VideoStream:
     VideoError
         If there is no such file, or it is empty or not a video.
     """
+    check_file(path, "a video file, or a folder of images")
+    # With "file:" a colon in a name means no protocol, and a playlist in disguise fetches nothing.
+    return VideoStream(str(path), f"file:{path}", "copy or convert it again")
+
+
+def check_file(path: Path, wanted: str) -> None:
+    """See that there is a file with something in it.
+
+    Raises
+    ------
+    VideoError
+        If not; the message says to give what is wanted.
+    """
     if not path.exists():
         raise VideoError(f"{path}: there is no such file: correct the path, or leave it out")
     if not path.is_file():
-        raise VideoError(f"{path}: is not a file: give a video file, or a folder of images")
+        raise VideoError(f"{path}: is not a file: give {wanted}")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty: copy it again, or leave it out")
-    # With "file:" a colon in a name means no protocol, and a playlist in disguise fetches nothing.
-    return VideoStream(str(path), f"file:{path}", "copy or convert it again")
 
 
 class VideoStream:
@@ -149,36 +158,6 @@ class VideoStream:
         if frame.time is not None:
             self._first = frame.time if self._first is None else self._first
             self._end = frame.time + float((frame.duration or 0) * frame.time_base)
-
-
-class ImageFolder:
-    """The image files of one folder: as `VideoStream`, but without times."""
-
-    seconds = None
-
-    def __init__(self, path: Path) -> None:
-        self._files = image_files(path)
-        if not self._files:
-            raise VideoError(f"{path}: there is no image file in the folder: give a video file, or a folder of images")
-        self.declared = self.decoded = len(self._files)
-
-    def frames(self) -> Iterator[tuple[None, Path]]:
-        return ((None, file) for file in self._files)
-
-    def image(self, file: Path) -> NDArray[np.uint8] | None:
-        try:
-            from PIL import Image, ImageOps
-        except ImportError as error:
-            raise ImportError("reading images needs Pillow: pip install 'rnnfv[video]'") from error
-        try:
-            with Image.open(file) as image:
-                return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            self.decoded -= 1
-            return None
-
-    def is_short(self) -> bool:
-        return self.decoded < self.declared
 
 
 def _seconds(container: Any, stream: Any) -> float | None:

@@ -60,7 +60,7 @@ Event: TypeAlias = Block | End | Failed
 
 def decode_ahead(
     paths: Sequence[str | Path],
-    sampling: Sampling,
+    sampling: Sampling | None,
     prepare: Prepare | None = None,
     *,
     workers: int,
@@ -77,7 +77,8 @@ def decode_ahead(
     ----------
     paths : sequence of str or Path
         Begun in this order.
-    sampling : Sampling
+    sampling : Sampling or None
+        None takes the files for single pictures, which are videos of one frame.
     prepare : callable, optional
         Applied to every kept frame, uint8 (h, w, 3) to uint8 (h', w', 3). It must be picklable. Its results must be
         of one shape within a video; a video whose frames change size in the middle has failed.
@@ -124,7 +125,7 @@ def decode_ahead(
 class _Decoder:
     """What is the same for all videos."""
 
-    sampling: Sampling
+    sampling: Sampling | None
     prepare: Prepare | None
     block: int
 

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.video._sources import ImageFolder, VideoError, open_file
+from rnnfv.video._sources import VideoError, VideoStream, open_file
+from rnnfv.video.pictures import ImageFolder, Picture
 
 __all__ = ["Frames", "Sampling", "VideoError", "read_frames", "sampled"]
 
@@ -91,7 +92,7 @@ def sampled(timed: Iterable[tuple[float | None, _T]], sampling: Sampling) -> Ite
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read_frames(path: str | Path, sampling: Sampling, *, on_frame: Callable[[], None] | None = None) -> Frames:
+def read_frames(path: str | Path, sampling: Sampling | None, *, on_frame: Callable[[], None] | None = None) -> Frames:
     """Open a video, or a folder of image files in the natural order of their names.
 
     One frame at a time is in memory. Frames that are passed over are decoded but not converted; images that are
@@ -100,7 +101,8 @@ def read_frames(path: str | Path, sampling: Sampling, *, on_frame: Callable[[], 
     Parameters
     ----------
     path : str or Path
-    sampling : Sampling
+    sampling : Sampling or None
+        None takes the file for a single picture (`rnnfv.video.pictures.read_picture`), which is a video of one frame.
     on_frame : callable, optional
         Called after every frame, those passed over too.
 
@@ -136,10 +138,10 @@ class Frames(Iterator[NDArray[np.uint8]]):
         A cut .ts or .mpg has no such length and cannot be told from a whole one.
     """
 
-    def __init__(self, path: Path, sampling: Sampling, on_frame: Callable[[], None] | None = None) -> None:
-        self._source = ImageFolder(path) if path.is_dir() else open_file(path)
+    def __init__(self, path: Path, sampling: Sampling | None, on_frame: Callable[[], None] | None = None) -> None:
+        self._source = _open(path, is_picture=sampling is None)
         self._on_frame = on_frame
-        self._frames = self._read(path, sampling)
+        self._frames = self._read(path, sampling or Sampling(every=1))
         self.frames_declared: int | None = self._source.declared
         self.frames_decoded = 0
         self.is_short = False
@@ -164,6 +166,8 @@ class Frames(Iterator[NDArray[np.uint8]]):
                 if image is not None:
                     is_empty = False
                     yield image
+        except VideoError:
+            raise
         except ValueError as error:
             raise VideoError(f"{path}: {error}") from error
         self.frames_declared, self.frames_decoded = self._source.declared, self._source.decoded
@@ -177,3 +181,9 @@ class Frames(Iterator[NDArray[np.uint8]]):
             if self._on_frame is not None:
                 self._on_frame()
             yield timed
+
+
+def _open(path: Path, is_picture: bool) -> Picture | ImageFolder | VideoStream:
+    if is_picture:
+        return Picture(path)
+    return ImageFolder(path) if path.is_dir() else open_file(path)

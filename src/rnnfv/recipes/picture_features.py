@@ -1,0 +1,120 @@
+"""A folder of pictures to a folder of features: one vector a picture (SPEC S19)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
+from rnnfv.recipes._extraction_net import count_workers, decoder_version, outcome_of, vectors_of
+from rnnfv.recipes._videos import list_videos
+from rnnfv.video.ahead import Block, End, Failed, decode_ahead
+
+if TYPE_CHECKING:
+    from rnnfv.video.backbones import Backbone
+
+__all__ = ["extract_pictures"]
+
+_AT_ONCE = 32  # pictures handed to the backbone
+
+
+def extract_pictures(
+    source: str | Path,
+    backbone: Backbone,
+    out: str | Path,
+    *,
+    manifest: str | Path | None = None,
+    workers: int | None = None,
+    shard_size: int = 250,
+    progress: bool = False,
+) -> ExtractionSummary:
+    """Extract the features of every picture with a backbone: sequences of one step.
+
+    A picture's id is its path below the source, with the suffix. `rnnfv.video.pictures.read_picture` says how pictures
+    are read. The folder, and what happens after a stop, are as of `rnnfv.recipes.extraction.extract_features`; in
+    memory are, of the shards under way, the pictures as the backbone takes them.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder of pictures (`rnnfv.video.files.find_pictures`), or one picture.
+    backbone : Backbone
+        One of frames. It gets several pictures of one shape at a time.
+    out : str or Path
+        The folder to write.
+    manifest : str or Path, optional
+        A CSV whose columns ``id`` and ``path`` name the pictures; paths are relative to the source, or to the manifest.
+    workers : int, optional
+        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
+    shard_size : int
+        Pictures a shard.
+    progress : bool
+        Show a bar on stderr: pictures done, pictures a second, failures, time left.
+
+    Returns
+    -------
+    ExtractionSummary
+        Pictures that cannot be read, and those with an output that is not finite, are listed there and in the CSV.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no source or no manifest.
+    ValueError
+        If the backbone takes clips, there is no picture, an id occurs twice, no picture at all could be read, or the
+        folder holds features of another backbone, of videos or of other pictures.
+    ImportError
+        If Pillow is not installed.
+    """
+    if backbone.input == "clips":
+        raise ValueError(f"{backbone.name} takes clips of 16 frames, and a picture is one: choose another backbone")
+    pictures = list_videos(Path(source), None if manifest is None else Path(manifest), pictures=True)
+    origin = {"backbone": backbone.description(), "kind": "pictures"}
+    job = ExtractionJob(pictures, origin, {"decoder": decoder_version("Pillow", "pillow")}, Path(out), shard_size)
+    return job.run(lambda paths, tell: _read(paths, backbone, workers, shard_size, tell), "pictures", progress)
+
+
+def _read(
+    paths: Sequence[Path], backbone: Backbone, workers: int | None, shard_size: int, tell: Callable[[int], None]
+) -> Generator[tuple[int, VideoFeatures]]:
+    """The index of each picture and what came of it.
+
+    Batches are made within a shard. So they do not depend on which picture was decoded first, nor on what an earlier
+    call has done; nor do the last bits of the vectors.
+    """
+    frames: dict[int, NDArray[np.uint8]] = {}  # shape (1, height, width, 3) each
+    left = [min(shard_size, len(paths) - start) for start in range(0, len(paths), shard_size)]
+    with closing(decode_ahead(paths, None, backbone.prepare, workers=count_workers(workers))) as events:
+        for event in events:
+            if isinstance(event, Block):
+                frames[event.index] = event.frames
+                continue
+            if isinstance(event, Failed):
+                frames.pop(event.index, None)
+                yield event.index, VideoFeatures("failed", event.reason)
+            k = event.index // shard_size
+            left[k] -= 1
+            if left[k] == 0:
+                shard = {i: frames.pop(i) for i in range(k * shard_size, (k + 1) * shard_size) if i in frames}
+                yield from _through_net(shard, backbone, tell)
+
+
+def _through_net(
+    frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None]
+) -> Generator[tuple[int, VideoFeatures]]:
+    """Pictures of one shape share batches."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for i, frame in frames.items():
+        by_shape.setdefault(frame.shape, []).append(i)
+    for members in by_shape.values():
+        for start in range(0, len(members), _AT_ONCE):
+            batch = members[start : start + _AT_ONCE]
+            vectors = vectors_of(backbone, np.concatenate([frames[i] for i in batch]))
+            tell(len(batch))
+            for i, vector in zip(batch, vectors, strict=True):
+                yield i, outcome_of(End(i, 1, 1, is_short=False), vector[None])
