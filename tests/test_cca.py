@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rnnfv
-from rnnfv import RegularizedCCA, _cca_fit, _cca_krylov, _cca_sums, cca_path
+from rnnfv import RegularizedCCA, _cca_fit, _cca_krylov, _cca_sums
+from rnnfv.cca import cca_path
 
 ETAS = [1.0, 1e-3, 0.05, 0.3]
 

@@ -10,6 +10,12 @@ from rnnfv.recipes.streaming import ActionStream
 FAST = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "deltas": (0,)}
 WIDE = {"hidden_size": 6, "projection_size": 6, "max_epochs": 2, "components": (1, 2), "n_reduced": 10}
 
+SMALL_CHOICES = {
+    "prepare__n_components": (40, 500),
+    "prepare__deltas": (0, 1),
+    "encoder__max_epochs": (1, 4, 8),
+}
+
 
 def made(dim, n_groups=9, splits=1, seed=0):
     """Two classes that only order tells apart: walks that rise, and the same walks backwards."""
@@ -91,6 +97,31 @@ def test_overlap_can_be_allowed():
     data.manifest.groups[first_test] = "g5"
     rows = evaluate_actions(data, Settings(poolings=("mean",), **FAST), allow_overlap=True)
     assert len(rows["mean"].accuracies["split1"]) == 1
+
+
+def test_small_sets_of_wide_features_choose_and_large_ones_go_the_papers_way(monkeypatch):
+    settings = Settings(poolings=("rnn-fv",), hidden_size=6, projection_size=6)
+    small, large = [], []
+    rows = evaluate_actions(made(520), settings, keep=small.append)
+    chosen = rows["rnn-fv"].chosen["split1"]
+    assert all(chosen[name] in values for name, values in SMALL_CHOICES.items())
+    assert "reduce" not in small[0].pipeline.named_steps
+    monkeypatch.setattr("rnnfv.recipes.action._LARGE", 10)
+    rows = evaluate_actions(made(520), settings, keep=large.append)
+    assert rows["rnn-fv"].chosen["split1"] == {"validation": None}
+    encoder, prepare = large[0].pipeline["encoder"], large[0].pipeline["prepare"]
+    assert (encoder.early_stopping, encoder.max_epochs) == ("probe", 8)
+    assert (prepare.n_components, prepare.deltas, prepare.unit_steps) == (500, 0, True)
+    assert large[0].pipeline["reduce"].n_components == 1000
+
+
+@pytest.mark.parametrize("pooling", ["mean", "rnn-fv-kron"])
+def test_the_whole_pipeline_does_what_was_tested(pooling):
+    fitted = []
+    evaluate_actions(made(520), Settings(poolings=(pooling,), **WIDE), keep=fitted.append)
+    (one,) = fitted
+    assert list(one.pipeline.named_steps)[:2] == ["prepare", "encoder"]
+    np.testing.assert_array_equal(one.pipeline.predict(one.test[0]), one.result.predictions)
 
 
 def test_small_sets_of_wide_features_choose_their_differences():

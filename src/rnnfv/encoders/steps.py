@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -176,6 +177,38 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
         if self.deltas:
             steps = np.concatenate([steps, self.delta_weight_ * (steps - joined[: len(steps)])], axis=1)
         return self._projected(steps).astype(np.float32), before
+
+    def after(self, rotation: StepPreprocessor) -> StepPreprocessor:
+        """This preparation of rotated steps as one preparation of the steps before that rotation.
+
+        Parameters
+        ----------
+        rotation : StepPreprocessor
+            Fitted; this preparation was fitted on what it gives. It centres and projects, and nothing else.
+
+        Returns
+        -------
+        StepPreprocessor
+            Does to a sequence what ``rotation`` and then this preparation do.
+
+        Raises
+        ------
+        ValueError
+            If either does more to the steps, so that the two are not one projection.
+        """
+        if rotation.deltas or rotation.scale_sequences or rotation.unit_steps or self.scale_sequences:
+            raise ValueError(
+                "the preparations cannot be joined: fit the first with deltas=0, scale_sequences=False and "
+                "unit_steps=False, the second with scale_sequences=False"
+            )
+        joined = copy.copy(self)
+        # A rotation of steps is one of their differences, too.
+        blocks = np.eye(2 if self.deltas else 1)
+        joined.projection_ = np.kron(blocks, rotation.projection_) @ self.projection_
+        joined.mean_ = self.mean_ @ np.kron(blocks, np.linalg.pinv(rotation.projection_))
+        joined.mean_[: rotation.n_features_in_] += rotation.mean_
+        joined.n_features_in_ = rotation.n_features_in_
+        return joined
 
     def _projected(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joined steps (n, d) to prepared ones (n, k)."""

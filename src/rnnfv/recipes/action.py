@@ -10,8 +10,10 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.metrics import mean_accuracy
 from rnnfv.recipes.comparison import POOLINGS, Candidate, Choice, Result, candidate, choose, evaluate
@@ -22,9 +24,10 @@ NARROW_PREPARATIONS: dict[str, list[Any]] = {
     "basis": ["standardize", "pca", "whiten"],
 }
 NARROW_DELTAS = (1, 3)
-NARROW_EPOCHS = (1, 4, 8)
 WIDE_PREPARATION: dict[str, list[Any]] = {"basis": ["pca"], "n_components": [500], "unit_steps": [True]}
-WIDE_DELTAS = (0, 1)
+SMALL_COMPONENTS = (40, 500)
+SMALL_DELTAS = (0, 1)
+EPOCHS = (1, 4, 8)
 _LARGE = 2000  # training sequences from which on nothing is chosen that would need many fits
 
 Part = Any  # (Sequences, labels, groups)
@@ -35,10 +38,11 @@ class Settings:
     """How poolings are fitted. None stands for what the width of the features asks for.
 
     *Wide* features, 500 values a step or more: PCA to 500 and L2 on the training frames, a net of 200 + 200 units whose
-    epoch the probe chooses on a validation part without common groups, PCA to 1000 behind it (SPEC S7, S10). With fewer
-    than 2000 training sequences each pooling may also have the differences of successive steps, if cross-validation
-    within the training part says so, no group on both sides. *Narrow* ones, such as skeletons and sensors: scaling,
-    rotation, differences and the number of epochs are chosen in that way; a net of 100 + 100 units.
+    epoch the probe chooses on a validation part without common groups, PCA to 1000 behind it (SPEC S7, S10). *Narrow*
+    ones, such as skeletons and sensors: scaling, rotation, differences and the number of epochs are chosen for each
+    pooling by cross-validation within the training part, no group on both sides; a net of 100 + 100 units, no PCA
+    behind it. *Small sets* of wide features, less than 2000 training sequences: as narrow ones, but what is chosen is
+    whether PCA keeps 40 or 500 components, whether differences are appended, and the number of epochs.
 
     Parameters
     ----------
@@ -47,16 +51,16 @@ class Settings:
     seeds : int
         Fits of each pooling, with the seeds 0, 1, ...
     deltas : tuple of int, optional
-        Lags of the differences to choose from, 0 for none. Default: 1 and 3 for narrow features; 0 and 1 for wide ones
-        of less than 2000 training sequences, else 0.
+        Lags of the differences to choose from, 0 for none. Default: 1 and 3 for narrow features; 0 and 1 for small
+        sets of wide ones; 0 for large ones.
     components : tuple of int
         Sizes of the mixtures to choose from (paper, section 7.1).
     hidden_size, projection_size : int, optional
     max_epochs : int, optional
-        Default: 8; for narrow features 1, 4 and 8 to choose from.
+        Default: 8; for narrow features and small sets 1, 4 and 8 to choose from.
     dropout, weight_decay, learning_rate : float
     n_reduced : int
-        Numbers to which PCA reduces the RNN-FV of wide features.
+        Numbers to which PCA reduces the RNN-FV of large sets of wide features.
     is_streamed : bool
         Choose only what `rnnfv.recipes.streaming.ActionStream` can do: no scaling by a whole sequence.
     device : str
@@ -150,6 +154,7 @@ def evaluate_actions(
     settings: Settings,
     *,
     transfer: Pipeline | None = None,
+    through: RegularizedCCA | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
     report: Callable[[str], None] = lambda text: None,
@@ -166,6 +171,9 @@ def evaluate_actions(
     transfer : Pipeline, optional
         A fitted recogniser of another data set, whose preparation and net are taken as they are; only what stands
         behind the net is fitted (SPEC S12).
+    through : RegularizedCCA, optional
+        Of image vectors (its Y) that the features' backbone made: every step is mapped by it, in place of the usual
+        preparation (SPEC S8).
     allow_overlap : bool
         Go on where a group is in both parts of a split.
     reverse_test : bool
@@ -192,7 +200,7 @@ def evaluate_actions(
     for split in data.manifest.splits:
         train, test = data.part(split, "train"), data.part(split, "test")
         report(f"{split}: preparing")
-        chain = Chain(settings, train, transfer)
+        chain = Chain(settings, train, transfer, through)
         prepared, prepared_test = chain.prepare(train), chain.prepare(test)
         for name, row in rows.items():
             report(f"{split}: {name}")
@@ -213,7 +221,7 @@ def evaluate_actions(
     return rows
 
 
-def fit_action(train: Part, settings: Settings, seed: int = 0) -> Pipeline:
+def fit_action(train: Part, settings: Settings, seed: int = 0, through: RegularizedCCA | None = None) -> Pipeline:
     """Fit one pooling, the first of the settings, on all the given sequences.
 
     Parameters
@@ -221,13 +229,15 @@ def fit_action(train: Part, settings: Settings, seed: int = 0) -> Pipeline:
     train : tuple of (Sequences, labels, groups)
     settings : Settings
     seed : int
+    through : RegularizedCCA, optional
+        See `evaluate_actions`.
 
     Returns
     -------
     Pipeline
         From sequences of features to classes.
     """
-    chain, name = Chain(settings, train), settings.poolings[0]
+    chain, name = Chain(settings, train, through=through), settings.poolings[0]
     prepared = chain.prepare(train)
     choice = chain.choose(name, prepared)
     return chain.whole(evaluate(chain.candidate(name), choice, prepared, prepared, seed).pipeline)
@@ -242,47 +252,69 @@ class Chain:
     train : tuple of (Sequences, labels, groups)
         What all poolings share is fitted on it.
     transfer : Pipeline, optional
+    through : RegularizedCCA, optional
         See `evaluate_actions`.
     """
 
-    def __init__(self, settings: Settings, train: Part, transfer: Pipeline | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        train: Part,
+        transfer: Pipeline | None = None,
+        through: RegularizedCCA | None = None,
+    ) -> None:
+        if transfer is not None and through is not None:
+            raise ValueError("a transferred recogniser has its own preparation: leave through out")
         self.settings = settings
-        self.is_wide = (train[0].dim or 0) >= WIDE
+        self._is_wide = (train[0].dim or 0) >= WIDE
         self._is_large = len(train[1]) >= _LARGE
+        self._as_paper = self._is_wide and self._is_large
         self._encoder = None if transfer is None else FrozenEstimator(transfer["encoder"])
-        self._preparation: StepPreprocessor | None = None
-        choices = self._preparations()
+        self._preparation, self._choices = self._shared(train, transfer, through)
+
+    def _shared(
+        self, train: Part, transfer: Pipeline | None, through: RegularizedCCA | None
+    ) -> tuple[StepPreprocessor | CanonicalSteps | None, dict[str, list[Any]]]:
+        """The preparation that all poolings share, and what may be chosen for each behind it."""
         if transfer is not None:
-            self._preparation = transfer["prepare"]
-        elif all(len(values) == 1 for values in choices.values()):  # one for all poolings: fitted once
-            only = {name: values[0] for name, values in choices.items()}
-            self._preparation = StepPreprocessor(**only).fit(train[0])
+            return transfer["prepare"], {}
+        if through is not None:
+            return CanonicalSteps(through).fit(train[0]), {}
+        choices = self._preparations()
+        if all(len(values) == 1 for values in choices.values()):
+            return StepPreprocessor(**{name: values[0] for name, values in choices.items()}).fit(train[0]), {}
+        if self._is_wide:  # once, because to rotate thousands of values at every choice takes hours
+            return StepPreprocessor(basis="pca", n_components=max(choices["n_components"])).fit(train[0]), choices
+        return None, choices
 
     def _preparations(self) -> dict[str, list[Any]]:
-        """What may be chosen for each pooling."""
-        if self.is_wide:
-            usual = (0,) if self._is_large else WIDE_DELTAS
-            return {**WIDE_PREPARATION, "deltas": list(self.settings.deltas or usual)}
+        """Values of the preparation's parameters."""
+        deltas = self.settings.deltas
+        if self._as_paper:
+            return {**WIDE_PREPARATION, "deltas": list(deltas or (0,))}
+        if self._is_wide:
+            small = {"n_components": list(SMALL_COMPONENTS), "deltas": list(deltas or SMALL_DELTAS)}
+            return {**WIDE_PREPARATION, **small}
         scaled = {"scale_sequences": [False]} if self.settings.is_streamed else {}
-        return {**NARROW_PREPARATIONS, "deltas": list(self.settings.deltas or NARROW_DELTAS), **scaled}
+        return {**NARROW_PREPARATIONS, "deltas": list(deltas or NARROW_DELTAS), **scaled}
 
     def prepare(self, part: Part) -> Part:
-        """The part as `candidate` wants it: as it is, where every pooling prepares it in its own way."""
+        """The part as `candidate` wants it: what all poolings share is done."""
         return part if self._preparation is None else (self._preparation.transform(part[0]), *part[1:])
 
     def candidate(self, pooling: str) -> Candidate:
         """The pooling behind `prepare`, and what may be chosen for it."""
-        settings, prepares = self.settings, self._preparation is None
-        units = 200 if self.is_wide else 100
+        settings = self.settings
+        units = 200 if self._as_paper else 100
         made = candidate(
             pooling,
-            self._preparations() if prepares else {},
+            self._choices,
             settings.components,
-            settings.n_reduced if self.is_wide else None,
+            settings.n_reduced if self._as_paper else None,
             hidden_size=settings.hidden_size or units,
             projection_size=settings.projection_size or units,
-            max_epochs=settings.max_epochs or max(NARROW_EPOCHS),
-            early_stopping="probe" if self.is_wide else None,
+            max_epochs=settings.max_epochs or max(EPOCHS),
+            early_stopping="probe" if self._as_paper else None,
             dropout=settings.dropout,
             weight_decay=settings.weight_decay,
             learning_rate=settings.learning_rate,
@@ -291,8 +323,8 @@ class Chain:
         if made.is_trained_net and self._encoder is not None:
             made.pipeline.set_params(encoder=self._encoder)
             made.grid.clear()
-        elif made.is_trained_net and not self.is_wide and settings.max_epochs is None:
-            made.grid["encoder__max_epochs"] = list(NARROW_EPOCHS)
+        elif made.is_trained_net and not self._as_paper and settings.max_epochs is None:
+            made.grid["encoder__max_epochs"] = list(EPOCHS)
         return made
 
     def choose(self, pooling: str, train: Part) -> Choice:
@@ -305,7 +337,7 @@ class Chain:
         """The fitted pipeline with the preparation in front of it, and no frozen step."""
         steps = {name: step.estimator if isinstance(step, FrozenEstimator) else step for name, step in pipeline.steps}
         if self._preparation is not None:
-            steps["prepare"] = self._preparation
+            steps["prepare"] = steps["prepare"].after(self._preparation) if self._choices else self._preparation
         return Pipeline(list(steps.items()))
 
 

@@ -1,0 +1,158 @@
+"""Sums over pairs of rows, block by block, and Cholesky factors of what is summed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+__all__ = ["PairSums", "Symmetric", "add_product", "largest_eigenvalue", "row_blocks"]
+
+_BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
+_BLOCK_ROWS = 4096  # at most: more rows in one float32 product would lose digits
+_PANEL = 256  # columns of a symmetric product that are made together
+_DENSE = 500  # below this width LAPACK finds an eigenvalue sooner than iterations do
+
+
+def row_blocks(X: NDArray[Any], values: int = _BLOCK_VALUES) -> Iterator[slice]:
+    """Slices of consecutive rows, about ``values`` numbers each."""
+    size = min(_BLOCK_ROWS, max(1, values // max(1, X.shape[1])))
+    for start in range(0, len(X), size):
+        yield slice(start, start + size)
+
+
+def add_product(total: NDArray[np.float64], left: NDArray[Any], right: NDArray[Any]) -> None:
+    """Add left^T right to a float64 total, some rows of it at a time."""
+    for start in range(0, len(total), _PANEL):
+        total[start : start + _PANEL] += left[:, start : start + _PANEL].T @ right
+
+
+class PairSums:
+    """Products of centred columns, summed over pairs of rows that come in blocks.
+
+    The products of a block are made about its own mean, in its own dtype or a finer one, and summed in float64. How
+    far that mean lies from the mean so far is one more row of the block: the sums are always about the mean.
+
+    Parameters
+    ----------
+    a, b : int
+        Columns of X and of Y.
+    dtype : float32 or float64
+        Products are made in it at least.
+    x_products : bool
+        Whether the products of X with itself are wanted.
+    """
+
+    def __init__(self, a: int, b: int, dtype: Any = np.float32, x_products: bool = True) -> None:
+        self.n, self._dtype = 0, dtype
+        self.x_mean, self.y_mean = np.zeros(a), np.zeros(b)
+        self.xx, self.xy, self.yy = Symmetric(a if x_products else 0), np.zeros((a, b)), Symmetric(b)
+        self.dtypes = (np.dtype(np.float32), np.dtype(np.float32))
+
+    def add(self, X: NDArray[Any], Y: NDArray[Any]) -> None:
+        """Add pairs: (m, a) and (m, b)."""
+        self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
+        for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
+            x, self.x_mean = _about_mean(X[rows], self.x_mean, self.n, self._dtype)
+            y, self.y_mean = _about_mean(Y[rows], self.y_mean, self.n, self._dtype)
+            self.n += len(x) - 1
+            self.yy.add(y)
+            add_product(self.xy, x, y)
+            if len(self.xx):
+                self.xx.add(x)
+
+
+def _about_mean(
+    rows: NDArray[Any], old_mean: NDArray[np.float64], n: int, dtype: Any
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The rows about their mean, behind them the row for the step from the old mean, and the new mean."""
+    m = len(rows)
+    centred = np.empty((m + 1, rows.shape[1]), np.promote_types(rows.dtype, dtype))
+    first = rows[0].astype(centred.dtype)
+    np.subtract(rows, first, out=centred[:m])  # exact zeros where a column is constant
+    shift = centred[:m].mean(axis=0, dtype=np.float64)
+    centred[:m] -= shift.astype(centred.dtype)
+    step = first + shift - old_mean
+    centred[m] = step * np.sqrt(n * m / (n + m))
+    return centred, old_mean + step * (m / (n + m))
+
+
+class Symmetric:
+    """A sum of outer products in one triangle of an array, and room for a Cholesky factor in the other.
+
+    The array has one row more than columns: the sum is the upper triangle of all rows but the last, the factor
+    the lower triangle of all rows but the first, so that a factor costs no memory and leaves the sum as it is.
+
+    Parameters
+    ----------
+    d : int
+        Rows and columns of the matrix.
+    """
+
+    def __init__(self, d: int) -> None:
+        self._array = np.zeros((d + 1, d))
+        self.upper, self._lower = self._array[:-1], self._array[1:]
+
+    def __len__(self) -> int:
+        return len(self.upper)
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Add rows^T rows. Only panels on and above the diagonal are computed."""
+        for start in range(0, len(self), _PANEL):
+            stop = start + _PANEL
+            # What this adds below the diagonal is room for the factor, and overwritten with it.
+            self.upper[start:stop, start:] += rows[:, start:stop].T @ rows[:, start:]
+
+    def largest(self) -> float:
+        """The largest eigenvalue, to 1e-10 of itself or better."""
+        if len(self) < _DENSE:
+            return float(scipy.linalg.eigvalsh(self.upper, lower=False, subset_by_index=[len(self) - 1] * 2)[0])
+        return largest_eigenvalue(
+            len(self), lambda v: scipy.linalg.blas.dsymv(1.0, self.upper.T, v, lower=1), tol=1e-10
+        )
+
+    def factor(self, shift: float) -> NDArray[np.float64]:
+        """Cholesky factor of the matrix plus ``shift`` on its diagonal; valid until the next call.
+
+        Returns
+        -------
+        ndarray of shape (d, d), Fortran order
+            U with U^T U the matrix, in the upper triangle; what is below is not part of it.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If a column depends on those before it; ``args[0]`` is its number.
+        """
+        lower = self._lower
+        for start in range(0, len(self), _PANEL):
+            stop = min(start + _PANEL, len(self))
+            lower[start:stop, :start] = self.upper[:start, start:stop].T
+            rows, columns = np.tril_indices(stop - start)
+            lower[rows + start, columns + start] = self.upper[columns + start, rows + start]
+        np.einsum("ii->i", lower)[:] += shift
+        factor, info = scipy.linalg.lapack.dpotrf(lower.T, lower=0, clean=0, overwrite_a=1)
+        if info > 0:
+            raise np.linalg.LinAlgError(info - 1)
+        # What of a column's square length is not explained by those before it.
+        own = np.diagonal(factor) ** 2 <= len(self) * np.finfo(float).eps * np.diagonal(self.upper)
+        if own.any():
+            raise np.linalg.LinAlgError(int(np.argmax(own)))
+        return factor
+
+
+def largest_eigenvalue(d: int, product: Callable[[NDArray[Any]], NDArray[Any]], tol: float) -> float:
+    """The largest eigenvalue of a symmetric d x d matrix known by its product with a vector (Lanczos).
+
+    The error is at most ``tol`` of it, and mostly of the order of ``tol`` squared.
+    """
+    start = np.random.default_rng(0).standard_normal(d)
+    if not product(start).any():
+        return 0.0  # the iterations would find nothing to begin with
+    operator = LinearOperator((d, d), matvec=product, dtype=np.float64)
+    # Few vectors a round (ncv): a product may be a pass over all of the data.
+    return float(eigsh(operator, k=1, which="LA", v0=start, ncv=min(d, 12), tol=tol, return_eigenvectors=False)[0])
