@@ -6,7 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from rnnfv import CanonicalSteps
 from rnnfv.cli import main
+from rnnfv.datasets.manifest import Manifest, write_manifest
+from rnnfv.recipes.recognizer import load_recognizer
+from rnnfv.recipes.retrieval import load_retrieval
+from rnnfv.storage import write_features
 
 FIGURES = {"r@1", "r@5", "r@10", "median_rank", "mean_rank"}
 QUICK = ["--epochs", "2", "--hidden-size", "8", "--components", "2", "--etas", "0.01,0.1"]
@@ -162,3 +167,33 @@ def test_pictures_are_found_by_words_and_words_by_pictures(data, tmp_path, capsy
     assert len(json.loads(capsys.readouterr().out)["results"]) == 4
     assert run("retrieval", "annotate", "lost.jpg", *where) == 1
     assert "has no image 'lost.jpg'" in capsys.readouterr().err
+
+
+def test_frames_go_through_the_space_of_images_and_sentences(data, tmp_path, capsys):
+    """SPEC S8: the recogniser maps its frames by the model's image side, and keeps that with it."""
+    files, words = data
+    assert run("retrieval", "fit", *files, *words, "--encoder", "mean", "--out", tmp_path / "model") == 0
+    rng = np.random.default_rng(0)
+    rising = [np.sort(rng.normal(size=(n, 16)), axis=0).astype(np.float32) for n in rng.integers(5, 9, 24)]
+    ids = [f"clip{i}" for i in range(48)]
+    write_features(tmp_path / "features", ids, rising + [walk[::-1] for walk in rising])
+    groups = np.tile([f"g{i % 6}" for i in range(24)], 2)
+    splits = {"split1": np.where(groups == "g0", "test", "train")}
+    labels = np.repeat(["rising", "falling"], 24)
+    write_manifest(tmp_path / "walks.csv", Manifest(np.array(ids), labels, groups, splits))
+    walks = ["--features", tmp_path / "features", "--manifest", tmp_path / "walks.csv"]
+    fast = ["--epochs", 2, "--hidden-size", 6, "--projection-size", 6, "--through", tmp_path / "model"]
+    out = tmp_path / "table.json"
+    assert run("action", "evaluate", *walks, *fast, "--poolings", "rnn-fv", "--json", out) == 0
+    figures = json.loads(out.read_text())
+    assert figures["protocol"]["through"] == str(tmp_path / "model")
+    k = len(load_retrieval(tmp_path / "model").cca.correlations_)
+    assert figures["poolings"]["rnn-fv"]["dim"] == k * 7
+    assert run("action", "fit", *walks, *fast, "--out", tmp_path / "recognizer") == 0
+    prepare = load_recognizer(tmp_path / "recognizer").pipeline["prepare"]
+    assert isinstance(prepare, CanonicalSteps)
+    (tmp_path / "narrow").mkdir()
+    write_features(tmp_path / "narrow", ids, [walk[:, :3] for walk in rising + rising])
+    walks[1] = tmp_path / "narrow"
+    assert run("action", "evaluate", *walks, *fast, "--poolings", "rnn-fv") == 1
+    assert "extract both with the same backbone" in capsys.readouterr().err
