@@ -199,7 +199,7 @@ def ridge(job: Job) -> dict[str, Any]:
     from cca_zoo.linear import RidgeCCA
 
     # (1 - c) S + c I is S + s I but for a factor.
-    shifts = [RIDGE * np.linalg.norm(side - side.mean(axis=0), 2) ** 2 / (job.n - 1) for side in (X, Y)]
+    shifts = [RIDGE * np.linalg.eigvalsh(np.cov(side, rowvar=False, dtype=np.float32))[-1] for side in (X, Y)]
     model = RidgeCCA(n_components=job.components, shrinkage=[float(s / (1 + s)) for s in shifts])
     seconds, _ = timed(lambda: model.fit([X, Y]))
     weights = [w[:, 0].astype(float) for w in model.weights_]

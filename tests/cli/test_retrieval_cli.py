@@ -143,6 +143,7 @@ def test_wrong_files_are_one_line(data, tmp_path, capsys):
 
 def test_pictures_are_found_by_words_and_words_by_pictures(data, tmp_path, capsys, monkeypatch):
     image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("faiss", reason="faiss is not installed")
     files, words = data
     captions, vectors = files[1], files[3]
     monkeypatch.chdir(tmp_path)

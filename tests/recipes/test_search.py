@@ -9,6 +9,8 @@ from rnnfv.recipes.search import Searcher
 from rnnfv.recipes.sentences import SentenceSettings
 from rnnfv.text.sentences import SentenceReader
 
+pytest.importorskip("faiss", reason="faiss is not installed")
+
 SMALL = {"n_components": 2, "hidden_size": 8, "max_epochs": 1}
 
 

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rnnfv.storage.atomic import atomic_file
 
-__all__ = ["IndexRecord", "SegmentEntry"]
+__all__ = ["IndexRecord"]
 
 _NAME = "index.json"
 _FORMAT, _FORMAT_VERSION = "rnnfv-index", 1
 
 
 @dataclass(frozen=True)
-class SegmentEntry:
-    """One segment: its number, which names its folder; its rows; and each file's size in bytes."""
-
-    number: int
-    rows: int
-    files: dict[str, int]
-
-
-@dataclass(frozen=True)
 class IndexRecord:
-    """The content of ``index.json``."""
+    """The content of ``index.json``.
+
+    Attributes
+    ----------
+    dim : int
+    exact_up_to : int
+    metadata : dict
+    segments : dict of str to (dict of str to str)
+        Of each segment's folder, in order: the SHA-256 of each file in it.
+    """
 
     dim: int
     exact_up_to: int
     metadata: dict[str, Any]
-    segments: tuple[SegmentEntry, ...] = ()
+    segments: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(type(number) is int and number > 0 for number in (self.dim, self.exact_up_to)):
+            raise ValueError(f"dim and exact_up_to must be integers, 1 or more; got {self.dim} and {self.exact_up_to}")
+        for name, sha256 in self.segments.items():
+            # No other name: it could lead to another folder.
+            if not re.fullmatch(r"segment-[0-9]{5,}", name) or not isinstance(sha256, dict):
+                raise ValueError(f"{name!r} is not a segment")
 
     def write(self, folder: Path) -> None:
         """Put the record in place of the one there."""
@@ -59,30 +68,12 @@ class IndexRecord:
             raise FileNotFoundError(f"{folder} is not the folder of a vector index: it has no file {_NAME}")
         try:
             content = json.loads(path.read_bytes())
-            is_index = content["format"] == _FORMAT
-            version = int(content["format_version"])
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            if content.pop("format") != _FORMAT:
+                raise ValueError(f"it is not of the format {_FORMAT}")
+            newer = content.pop("format_version") > _FORMAT_VERSION
+            record = None if newer else cls(**content)
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged or not of a vector index: copy it again from where it came") from error
-        if not is_index or version > _FORMAT_VERSION:
-            what = f"is of format {version}, but this rnnfv reads up to {_FORMAT_VERSION}: install a newer rnnfv"
-            raise ValueError(f"{path} {what if is_index else 'is not the record of a vector index'}")
-        try:
-            return cls._of(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} lacks a field or holds a wrong one: copy it again from where it came") from error
-
-    @classmethod
-    def _of(cls, content: dict[str, Any]) -> IndexRecord:
-        segments = tuple(
-            SegmentEntry(
-                _count(entry["number"]), _count(entry["rows"]), {k: _count(v) for k, v in entry["files"].items()}
-            )
-            for entry in content["segments"]
-        )
-        return cls(_count(content["dim"]), _count(content["exact_up_to"]), dict(content["metadata"]), segments)
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a count")
-    return value
+        if record is None:
+            raise ValueError(f"{path} was written by a newer rnnfv: install that one")
+        return record

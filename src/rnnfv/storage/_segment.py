@@ -1,188 +1,150 @@
-"""One segment of a vector index: vectors and ids that were written together and are never changed."""
+"""One segment of a vector index: a faiss index and its ids, which were written together and are never changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from rnnfv.storage._best import Best
-from rnnfv.storage._cells import cell_count, nearest_cell, train_cells
-from rnnfv.storage._index_record import SegmentEntry
 from rnnfv.storage.atomic import atomic_folder
+from rnnfv.storage.identity import file_identity
 
-__all__ = ["Rows", "Segment", "segment_folder", "write_segment"]
+__all__ = ["Blocks", "Segment", "import_faiss", "row_blocks", "write_segment"]
 
-_VECTORS, _IDS, _CELLS, _STARTS = "vectors.npy", "ids.parquet", "cells.npy", "starts.npy"
-_BLOCK = 8192  # rows read at once
-_SAMPLE = 64  # vectors a cell is trained on
+Blocks = Callable[[], Iterator[NDArray[np.float32]]]  # gives all vectors in order, each time it is called
+
+_VECTORS, _IDS = "vectors.faiss", "ids.parquet"
+_FLAT, _CELLS = b"IxFI", b"IwFl"  # how files of faiss begin: all vectors in order, or in cells
+_INNER = slice(53, 57)  # where a file of cells has the beginning of the index of the cells' directions
+_BLOCK = 8192  # vectors taken at once
+_SAMPLE = 64  # vectors a cell is trained on; faiss wants 39 to 256
+
+
+def import_faiss() -> Any:
+    """The library, or an ImportError that says how to get it."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError("searching needs faiss: pip install 'rnnfv[search]'") from error
+    return faiss
 
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def segment_folder(index: Path, number: int) -> Path:
-    """Where in an index's folder a segment is."""
-    return index / f"segment-{number:05d}"
+def row_blocks(vectors: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+    """The rows of an array, which may be mapped, some thousands at a time."""
+    for start in range(0, len(vectors), _BLOCK):
+        yield np.ascontiguousarray(vectors[start : start + _BLOCK], dtype=np.float32)
 
 
-class Rows:
-    """The rows of several arrays, one behind the other, without putting them together in memory."""
-
-    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
-        self.parts = parts
-        self.ends = np.cumsum([len(part) for part in parts])
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The given rows, in the given order."""
-        taken = np.empty((len(rows), self.parts[0].shape[1]), np.float32)
-        part_of = np.searchsorted(self.ends, rows, side="right")
-        for i in np.unique(part_of):
-            here = part_of == i
-            taken[here] = self.parts[i][rows[here] - (self.ends[i] - len(self.parts[i]))]
-        return taken
-
-
-def write_segment(
-    folder: Path, rows: Rows, ids: pa.Array, positions: NDArray[np.int64], *, with_cells: bool
-) -> dict[str, int]:
-    """Write a segment's folder, which appears whole or not at all.
-
-    Rows are in order of position, or cell by cell and in order of position within each cell.
-
-    Returns
-    -------
-    dict of str to int
-        Name and size in bytes of each file.
-    """
-    order = np.argsort(positions, kind="stable")
+def write_segment(folder: Path, ids: pa.Array, blocks: Blocks, dim: int, exact_up_to: int) -> dict[str, str]:
+    """Write a segment's folder, which appears whole or not at all; give the SHA-256 of each file."""
+    faiss = import_faiss()
+    index = faiss.IndexFlatIP(dim) if len(ids) <= exact_up_to else _trained(blocks, len(ids), dim)
+    for block in blocks():
+        index.add(block)
     with atomic_folder(folder) as new:
-        if with_cells:
-            cells = _train(rows)
-            cell = np.concatenate([nearest_cell(rows.take(block), cells)[0] for block in _blocks(order)])
-            order = order[np.argsort(cell, kind="stable")]
-            np.save(new / _CELLS, cells)
-            np.save(new / _STARTS, np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=len(cells)))]))
-        _write_vectors(new / _VECTORS, rows, order)
-        table = pa.table({"id": ids.take(pa.array(order)), "position": positions[order]})
-        pq.write_table(table, new / _IDS, use_dictionary=False, write_page_checksum=True)
-        return {path.name: path.stat().st_size for path in sorted(new.iterdir())}
+        # Not by faiss's own way to a file, which overlooks a disk that is full at the very end.
+        with (new / _VECTORS).open("wb") as file:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        pq.write_table(pa.table({"id": ids}), new / _IDS, use_dictionary=False)
+        return {name: file_identity(new / name)["sha256"] for name in (_VECTORS, _IDS)}
 
 
-def _train(rows: Rows) -> NDArray[np.float32]:
-    n = int(rows.ends[-1])
-    count = cell_count(n)
-    sample = np.random.default_rng(0).choice(n, min(n, _SAMPLE * count), replace=False)
-    return train_cells(rows.take(np.sort(sample)), min(count, n))
+def _trained(blocks: Blocks, n: int, dim: int) -> Any:
+    """An empty index with cells. The same vectors always give the same cells: faiss's seed is a constant."""
+    faiss = import_faiss()
+    # Twice the root of n: choosing cells then costs about as much as looking into some.
+    count = min(n, round(2 * n**0.5))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, count, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid = 1  # small indexes have no more, and need no warning
+    sample = np.sort(np.random.default_rng(0).choice(n, min(n, _SAMPLE * count), replace=False))
+    taken, start = [], 0
+    for block in blocks():
+        taken.append(block[sample[slice(*np.searchsorted(sample, [start, start + len(block)]))] - start])
+        start += len(block)
+    index.train(np.concatenate(taken))
+    return index
 
 
-def _write_vectors(path: Path, rows: Rows, order: NDArray[np.int64]) -> None:
-    # Written, not mapped: a full disk then is an error that can be told, not the end of the process.
-    with path.open("wb") as file:
-        shape = (len(order), rows.parts[0].shape[1])
-        npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        for block in _blocks(order):
-            file.write(rows.take(block).astype("<f4", copy=False).data)
-
-
-def _blocks(order: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(order), _BLOCK):
-        yield order[start : start + _BLOCK]
-
-
-# -- searching -------------------------------------------------------------------------------------
+# -- reading and searching -------------------------------------------------------------------------
 
 
 class Segment:
-    """An open segment: vectors mapped from the disk, ids and cells in memory.
+    """An open segment: vectors mapped from the disk, ids in memory.
 
     Raises
     ------
     ValueError
-        If a file is missing, of another size than recorded, or not what it should be; one line that names it.
+        If a file is missing, is not as it was written, or not what it should be; one line that names it.
     """
 
-    def __init__(self, folder: Path, entry: SegmentEntry, dim: int) -> None:
-        self.entry, n = entry, entry.rows
-        with_cells = _CELLS in entry.files
-        for name in (_VECTORS, _IDS, _CELLS, _STARTS) if with_cells else (_VECTORS, _IDS):
-            _check_size(folder / name, entry.files.get(name))
-        self.vectors = _array(folder / _VECTORS, np.float32, (n, dim))
-        self.ids, self.positions = _read_ids(folder / _IDS, n)
-        self.cells: NDArray[np.float32] | None = None
-        if with_cells:
-            self.cells = np.array(_array(folder / _CELLS, np.float32, (None, dim)))
-            self.starts = np.array(_array(folder / _STARTS, np.int64, (len(self.cells) + 1,)))
-            if self.starts[0] != 0 or self.starts[-1] != n or (np.diff(self.starts) < 0).any():
-                raise ValueError(f"{folder / _STARTS} is damaged: make the index again")
+    def __init__(self, folder: Path, sha256: dict[str, str], dim: int) -> None:
+        self.folder, self.sha256 = folder, sha256
+        for name in (_VECTORS, _IDS):
+            _verify(folder / name, sha256.get(name))
+        self.index = _read_index(folder / _VECTORS, dim)
+        self.ids = pq.read_table(folder / _IDS, columns=["id"]).column("id").cast(pa.large_string()).combine_chunks()
+        if len(self.ids) != self.index.ntotal or self.ids.null_count:
+            raise ValueError(f"{folder} has not one id for each vector: make the index again")
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.ids)
 
-    def search(self, queries: NDArray[np.float32], best: Sequence[Best], probes: int | None, number: int) -> None:
-        """Offer to each query's best the rows of the cells nearest to it, or all rows."""
-        if self.cells is None or probes is None:
-            for start in range(0, len(self), _BLOCK):
-                block = self.vectors[start : start + _BLOCK]
-                rows = np.arange(start, start + len(block))
-                for of_query, scores in zip(best, queries @ block.T, strict=True):
-                    of_query.offer(scores, rows, self.vectors, self.positions, number)
-            return
-        for query, of_query in zip(queries, best, strict=True):
-            spans = self._spans(self.cells @ query, probes, of_query.top)
-            scores = np.concatenate([self.vectors[first:last] @ query for first, last in spans])
-            rows = np.concatenate([np.arange(first, last) for first, last in spans])
-            of_query.offer(scores, rows, self.vectors, self.positions, number)
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """All vectors in order, some thousands at a time."""
+        # From memory: faiss maps a file for reading here and there, and all of it from a cold disk would take minutes.
+        index = import_faiss().read_index(str(self.folder / _VECTORS))
+        for start in range(0, len(self), _BLOCK):
+            yield index.reconstruct_n(start, min(_BLOCK, len(self) - start))
 
-    def _spans(self, nearness: NDArray[np.float32], probes: int, top: int) -> list[tuple[int, int]]:
-        """First and last row of the nearest cells: as many as asked for, and more where they hold too few rows."""
-        order = np.argsort(-nearness, kind="stable")
-        filled = np.cumsum(self.starts[order + 1] - self.starts[order])
-        enough = int(np.searchsorted(filled, min(top, len(self)))) + 1
-        cells = np.sort(order[: max(probes, enough)])
-        return list(zip(self.starts[cells].tolist(), self.starts[cells + 1].tolist(), strict=True))
+    def search(
+        self, queries: NDArray[np.float32], top: int, probes: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and rows of the best vectors, both of shape (q, min(top, n)).
+
+        Where the nearest cells hold too few vectors for a query, it is compared with all.
+        """
+        faiss, top = import_faiss(), min(top, len(self))
+        if not isinstance(self.index, faiss.IndexIVFFlat):
+            found: tuple[NDArray[np.float32], NDArray[np.int64]] = self.index.search(queries, top)
+            return found
+        cells = self.index.nlist
+        nearest = faiss.SearchParametersIVF(nprobe=min(probes or cells, cells))
+        scores, rows = self.index.search(queries, top, params=nearest)
+        short = (rows < 0).any(axis=1)
+        if short.any():
+            every = faiss.SearchParametersIVF(nprobe=cells)
+            scores[short], rows[short] = self.index.search(queries[short], top, params=every)
+        return scores, rows
 
 
-# -- opening ---------------------------------------------------------------------------------------
-
-
-def _check_size(path: Path, size: int | None) -> None:
+def _verify(path: Path, sha256: str | None) -> None:
+    """See that a file is as it was written: faiss must not be given a damaged one, which could end the process."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: open the index again, or copy that file again from where it came")
-    if path.stat().st_size != size:
-        raise ValueError(
-            f"{path} has {path.stat().st_size} bytes, not {size}: it was cut short or changed; copy it again"
-        )
+    if file_identity(path)["sha256"] != sha256:
+        raise ValueError(f"{path} is not as it was written: copy it again from where it came")
 
 
-def _array(path: Path, dtype: type, shape: tuple[int | None, ...]) -> NDArray[Any]:
+def _read_index(path: Path, dim: int) -> Any:
+    faiss = import_faiss()
+    with path.open("rb") as file:
+        start = file.read(_INNER.stop)
+    # Seen before faiss reads it: its readers of other, more intricate indexes are never given a file from a stranger.
+    if not (start.startswith(_FLAT) or (start.startswith(_CELLS) and start[_INNER] == _FLAT)):
+        raise ValueError(f"{path} is not an index that rnnfv wrote: make the index again")
     try:
-        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or not an array of NumPy: make the index again") from error
-    if (
-        array.dtype != dtype
-        or array.ndim != len(shape)
-        or any(wanted not in {None, found} for wanted, found in zip(shape, array.shape, strict=True))
-    ):
-        raise ValueError(f"{path} holds {array.dtype} of shape {array.shape}: it belongs to another index")
-    return array
-
-
-def _read_ids(path: Path, n: int) -> tuple[pa.Array, NDArray[np.int64]]:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(["id", "position"])
-        ids = table.column("id").cast(pa.large_string()).combine_chunks()
-        positions = table.column("position").to_numpy().astype(np.int64, casting="safe")
-    except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or lacks the columns id and position: make the index again") from error
-    if len(positions) != n or ids.null_count:
-        raise ValueError(f"{path} has {len(positions) - ids.null_count} ids for {n} vectors: make the index again")
-    return ids, positions
+        index = faiss.read_index(str(path), 0 if sys.platform == "darwin" else faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is not an index that faiss can read: make the index again") from error
+    if (index.d, index.metric_type, index.is_trained) != (dim, faiss.METRIC_INNER_PRODUCT, True):
+        raise ValueError(f"{path} belongs to another index: make the index again")
+    return index

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
-from rnnfv.storage._best import Best
-from rnnfv.storage._index_record import IndexRecord, SegmentEntry
-from rnnfv.storage._lock import one_writer
-from rnnfv.storage._segment import Rows, Segment, segment_folder, write_segment
+from rnnfv.storage._index_record import IndexRecord
+from rnnfv.storage._segment import Blocks, Segment, import_faiss, row_blocks, write_segment
 
 __all__ = ["VectorIndex", "open_index"]
 
 _LENGTH_TOLERANCE = 1e-3  # what is left of length one after storage as float16
 _BLOCK = 8192  # vectors checked at once
-_QUERIES = 256  # queries answered together
 
 
 class VectorIndex:
     """Unit vectors with an id each, in a folder that can grow. Made by `VectorIndex.create` or `open_index`.
 
-    Every call of `append` adds one segment: ``vectors.npy`` (n, dim), float32, and ``ids.parquet``, whose row i is the
-    id of vector i and its position, which counts appended vectors from 0. What is there is never rewritten, and a
-    kill in the middle leaves the index as it was. `search` maps the vectors from the disk.
+    Every call of `append` adds one segment: a folder with ``vectors.faiss``, an index of the faiss library, and
+    ``ids.parquet``, whose row i is the id of vector i. Nothing there is ever rewritten; a kill in the middle leaves the
+    index as it was. `search` maps the vectors from the disk (on macOS, faiss reads them into memory).
 
-    A segment of more than ``exact_up_to`` vectors also gets cells: groups of neighbours, found by spherical k-means,
-    about two times the root of n of them. A search then looks into the cells nearest to the query only (an inverted
-    file; Sivic and Zisserman, 2003). The scores it gives are exact, but a near vector may be missed.
+    A segment of up to ``exact_up_to`` vectors is searched whole. A larger one has cells: groups of neighbours, found by
+    k-means, about two times the root of n of them (an inverted file; Sivic and Zisserman, 2003). A search looks into
+    the cells nearest to the query only, and a near vector may be missed.
+
+    The SHA-256 of each file is in ``index.json`` and is checked when the index is opened, which takes about a second a
+    gigabyte: damage is an error then, not a wrong result later. It does not say who wrote the files.
 
     Attributes
     ----------
@@ -68,12 +71,7 @@ class VectorIndex:
 
     @classmethod
     def create(
-        cls,
-        folder: str | Path,
-        dim: int,
-        *,
-        exact_up_to: int = 50_000,
-        metadata: Mapping[str, Any] | None = None,
+        cls, folder: str | Path, dim: int, *, exact_up_to: int = 50_000, metadata: Mapping[str, Any] | None = None
     ) -> VectorIndex:
         """Begin an empty index.
 
@@ -94,25 +92,22 @@ class VectorIndex:
             If the folder holds something, or a number is too small.
         TypeError
             If the metadata cannot be written as JSON.
+        ImportError
+            If faiss is not installed.
         """
         folder = Path(folder)
-        if dim < 1 or exact_up_to < 1:
-            raise ValueError(f"dim and exact_up_to must be 1 or more; got {dim} and {exact_up_to}")
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder} is there already: give a new or an empty folder, or open the index in it")
-        IndexRecord(int(dim), int(exact_up_to), dict(metadata or {})).write(folder)
+        import_faiss()  # said now, not after hours of making vectors
+        IndexRecord(dim, exact_up_to, dict(metadata or {})).write(folder)
         return open_index(folder)
 
     def __len__(self) -> int:
-        return sum(len(segment) for segment in self._segments)
+        return len(self._ids)
 
     def ids(self) -> list[str]:
         """All ids, in the order in which they were appended."""
-        if len(self) == 0:
-            return []
-        positions = np.concatenate([segment.positions for segment in self._segments])
-        ids = pa.concat_arrays([segment.ids for segment in self._segments])
-        return list(ids.take(pa.array(np.argsort(positions))).to_pylist())
+        return list(self._ids.to_pylist())
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -140,47 +135,55 @@ class VectorIndex:
         names = _checked_ids(ids, len(vectors))
         if len(names) == 0:
             return
-        with one_writer(self.folder):
-            self._use(IndexRecord.read(self.folder))
-            self._refuse_known(names)
-            positions = len(self) + np.arange(len(vectors))
-            self._commit(Rows([vectors]), names, positions, self._record.segments)
+        with self._one_writer():
+            known = self._ids.filter(pc.is_in(self._ids, value_set=names))
+            if len(known):
+                raise ValueError(f"the id {known[0].as_py()!r} is in {self.folder} already: leave it out, or rename it")
+            self._commit(self._segments, names, lambda: row_blocks(vectors))
 
     def pack(self) -> None:
-        """Put all segments together into one, with cells if it is large enough.
+        """Join small segments, so that a search looks into few: each is then larger than all behind it together.
 
-        Writes all vectors anew, beside the old ones, and so needs as much room again until it ends.
+        A call after every `append` costs little, as large segments are left alone until as much is behind them. What is
+        joined is written anew, beside the old files, and is in memory while that is done.
 
         Raises
         ------
         BlockingIOError
             If another program writes to the index.
         """
-        with one_writer(self.folder):
-            self._use(IndexRecord.read(self.folder))
-            if len(self._segments) > 1:
-                ids = pa.concat_arrays([segment.ids for segment in self._segments])
-                positions = np.concatenate([segment.positions for segment in self._segments])
-                self._commit(Rows([segment.vectors for segment in self._segments]), ids, positions, ())
+        with self._one_writer():
+            sizes = [len(segment) for segment in self._segments]
+            first = len(sizes) - 1
+            while first > 0 and sizes[first - 1] <= sum(sizes[first:]):
+                first -= 1
+            small = self._segments[first:]
+            if len(small) > 1:
+                ids = pa.concat_arrays([segment.ids for segment in small])
+                self._commit(self._segments[:first], ids, lambda: chain.from_iterable(it.blocks() for it in small))
 
-    def _commit(self, rows: Rows, ids: pa.Array, positions: NDArray[np.int64], kept: tuple[SegmentEntry, ...]) -> None:
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """Keep other writers out, and see what they wrote before."""
+        try:
+            with FileLock(self.folder / ".lock").acquire(timeout=0):
+                self._use(IndexRecord.read(self.folder))
+                yield
+        except Timeout as error:
+            raise BlockingIOError(f"another program is writing to {self.folder}: try again when it is done") from error
+
+    def _commit(self, kept: Sequence[Segment], ids: pa.Array, blocks: Blocks) -> None:
         """Write a segment, then the record, which makes it part of the index; then remove what no record names."""
-        number = max((entry.number for entry in self._record.segments), default=-1) + 1
-        folder = segment_folder(self.folder, number)
-        files = write_segment(folder, rows, ids, positions, with_cells=len(ids) > self.exact_up_to)
-        record = replace(self._record, segments=(*kept, SegmentEntry(number, len(ids), files)))
+        last = max((int(name.removeprefix("segment-")) for name in self._record.segments), default=-1)
+        folder = self.folder / f"segment-{last + 1:05d}"
+        sha256 = write_segment(folder, ids, blocks, self.dim, self.exact_up_to)
+        segments = {segment.folder.name: segment.sha256 for segment in kept} | {folder.name: sha256}
+        record = replace(self._record, segments=segments)
         record.write(self.folder)
         self._use(record)
-        named = {segment_folder(self.folder, entry.number) for entry in record.segments}
         for path in [*self.folder.glob("segment-*"), *self.folder.glob(".segment-*.tmp")]:
-            if path not in named:
+            if path.name not in segments:
                 shutil.rmtree(path, ignore_errors=True)
-
-    def _refuse_known(self, names: pa.Array) -> None:
-        for segment in self._segments:
-            known = segment.ids.filter(pc.is_in(segment.ids, value_set=names))
-            if len(known):
-                raise ValueError(f"the id {known[0].as_py()!r} is in {self.folder} already: leave it out, or rename it")
 
     # -- searching ---------------------------------------------------------------------------------
 
@@ -189,8 +192,8 @@ class VectorIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
         """Find the vectors of the largest inner product, which is the cosine, with each query.
 
-        A result depends on the query and the vectors alone, not on the other queries. Vectors of the same score come in
-        the order in which they were appended.
+        Vectors of the same score come in the order in which they were appended; where not all of them fit, which are
+        left out is open.
 
         Parameters
         ----------
@@ -214,30 +217,29 @@ class VectorIndex:
         """
         if top < 1 or (probes is not None and probes < 1):
             raise ValueError(f"top and probes must be 1 or more; got {top} and {probes}")
-        given = _checked(queries, self.dim, "query").astype(np.float32)
-        best = [Best(query, min(top, len(self))) for query in given]
-        if len(self):
-            for start in range(0, len(given), _QUERIES):
-                some = slice(start, start + _QUERIES)
-                for number, segment in enumerate(self._segments):
-                    segment.search(given[some], best[some], probes, number)
-        scores = np.empty((len(given), min(top, len(self))), np.float32)
-        ids = np.empty(scores.shape, object)
-        for i, found in enumerate(best):
-            scores[i] = found.scores
-            ids[i] = [self._segments[number].ids[row].as_py() for number, row in found.places.tolist()]
-        return scores, ids
+        given = np.ascontiguousarray(_checked(queries, self.dim, "query"), dtype=np.float32)
+        scores, positions = np.empty((len(given), 0), np.float32), np.empty((len(given), 0), np.int64)
+        first = 0
+        for segment in self._segments:
+            of_segment, rows = segment.search(given, top, probes)
+            scores, positions = np.hstack([scores, of_segment]), np.hstack([positions, first + rows])
+            first += len(segment)
+        order = np.lexsort((positions, -scores))[:, :top]
+        best = np.take_along_axis(positions, order, axis=1)
+        ids = self._ids.take(pa.array(best.ravel())).to_numpy(zero_copy_only=False)
+        return np.take_along_axis(scores, order, axis=1), ids.reshape(best.shape)
 
     def _use(self, record: IndexRecord) -> None:
         """Hold what a record names; segments that are open stay open."""
-        opened = {segment.entry.number: segment for segment in self._segments}
+        opened = {segment.folder.name: segment for segment in self._segments}
         segments = []
-        for entry in record.segments:
-            segment = opened.get(entry.number)
-            if segment is None or segment.entry != entry:
-                segment = Segment(segment_folder(self.folder, entry.number), entry, self.dim)
+        for name, sha256 in record.segments.items():
+            segment = opened.get(name)
+            if segment is None or segment.sha256 != sha256:
+                segment = Segment(self.folder / name, sha256, self.dim)
             segments.append(segment)
         self._record, self._segments = record, segments
+        self._ids = pa.concat_arrays([pa.array([], pa.large_string()), *(segment.ids for segment in segments)])
 
 
 def open_index(folder: str | Path) -> VectorIndex:
@@ -248,7 +250,9 @@ def open_index(folder: str | Path) -> VectorIndex:
     FileNotFoundError
         If the folder is not that of an index.
     ValueError
-        If a file is missing, damaged or of another size than recorded. The content of ``vectors.npy`` is not read.
+        If a file is missing or damaged.
+    ImportError
+        If faiss is not installed.
     """
     folder = Path(folder)
     return VectorIndex(folder, IndexRecord.read(folder))
