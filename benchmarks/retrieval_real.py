@@ -92,7 +92,7 @@ def order_test(model: Any, parts: Parts) -> dict[str, float]:
 
 
 def model_of(name: str, parts: Parts, root: Path, models: Path, seed: int, console: Console) -> RetrievalModel:
-    """The model of a row: from its folder, or fitted and kept there."""
+    """The model of a row: from its folder, or fitted and kept there. What was chosen on differs from split to split."""
     folder = models / f"{name.replace(', ', '_').replace(' ', '_')}_{seed}"
     if folder.exists():
         return load_retrieval(folder)
@@ -147,7 +147,7 @@ def main() -> int:
     parts = parts_of(captions, read_image_vectors(root / FILES[1], captions), args.split)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        models = args.models or Path(temporary)
+        models = (args.models or Path(temporary)) / args.split
         combinations = [names for names in COMBINATIONS if set(names) <= set(args.rows)]
         for names in [(name,) for name in args.rows] + combinations:
             chosen = tuple(model_of(name, parts, root, models, args.seed, console) for name in names)

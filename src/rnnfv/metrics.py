@@ -107,15 +107,14 @@ def retrieval_ranks(similarity: Rows, image_of_sentence: ArrayLike) -> tuple[NDA
     if wrong.size:
         raise ValueError(f"sentence {wrong[0]} belongs to image {images[wrong[0]]}, but there are {n_images} images")
     true = np.concatenate([block[np.arange(len(block)), images[rows]] for rows, block in _row_blocks(similarity)])
-    best = np.full(n_images, -np.inf, dtype=true.dtype)
+    best = np.full(n_images, -np.inf)
     np.maximum.at(best, images, true)
-    # Counted are all results at least as similar as the true one; then the true ones among them are taken off.
-    annotation, search = np.zeros(n_images, np.int64), np.empty(len(images), np.int64)
+    annotation, search = np.ones(n_images, np.int64), np.empty(len(images), np.int64)
     for rows, block in _row_blocks(similarity):
-        annotation += (block >= best).sum(axis=0)
-        search[rows] = (block >= true[rows, None]).sum(axis=1)
-    np.subtract.at(annotation, images, true >= best[images])
-    annotation += 1
+        wrong_ones = block.copy()
+        wrong_ones[np.arange(len(block)), images[rows]] = -np.inf
+        annotation += (wrong_ones >= best).sum(axis=0)
+        search[rows] = 1 + (wrong_ones >= true[rows, None]).sum(axis=1)
     annotation[np.bincount(images, minlength=n_images) == 0] = 0
     return annotation, search
 
@@ -220,6 +219,8 @@ def _row_blocks(similarity: Rows) -> Iterator[tuple[slice, NDArray[Any]]]:
     for start in range(0, similarity.shape[0], size):
         rows = slice(start, min(start + size, similarity.shape[0]))
         block = np.asarray(similarity[rows])
+        if not np.issubdtype(block.dtype, np.floating):
+            block = block.astype(np.float64)
         if np.isnan(block).any():
             at = int(np.argmax(np.isnan(block).any(axis=1)))
             raise ValueError(f"the similarities of sentence {start + at} hold NaN")

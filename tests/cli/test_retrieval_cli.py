@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from rnnfv.recipes.recognizer import load_recognizer
 from rnnfv.recipes.retrieval import load_retrieval
 from rnnfv.storage import write_features
 
+NOUNS = ["dog", "cat", "man", "horse", "bird", "ball"]  # of the made word vectors
 FIGURES = {"r@1", "r@5", "r@10", "median_rank", "mean_rank"}
 QUICK = ["--epochs", "2", "--hidden-size", "8", "--components", "2", "--etas", "0.01,0.1"]
 
@@ -115,12 +119,16 @@ def test_nets_may_learn_from_a_corpus(data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--encoder", "mean"], "mean needs --words, or --cca-words"),
+        (["--encoder", "mean"], "mean needs either --words or --cca-words"),
         (["--encoder", "tf-idf", "--words", "w.txt"], "tf-idf needs no word vectors: leave --words out"),
         (["--encoder", "mean", "--words", "missing.txt"], "missing.txt"),
         (["--encoder", "tf-idf", "--split", "tset"], "there is no split 'tset'; there are test, train, val"),
         (["--encoder", "tf-idf", "--split", "train"], "report on another"),
         (["--encoder", "tf-idf", "--etas", "many"], "--etas is 'many'"),
+        (["--encoder", "tf-idf", "--etas", "-1"], "--etas is '-1'"),
+        (["--encoder", "tf-idf", "--corpus", "c.txt"], "learns nothing from a text"),
+        (["--encoder", "tf-idf", "--json", "."], ". is a folder"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--hidden-size", "0"], "hidden_size is 0"),
         (["--encoder", "tf-idf", "--seeds", "0"], "--seeds is 0"),
     ],
 )
@@ -198,3 +206,41 @@ def test_frames_go_through_the_space_of_images_and_sentences(data, tmp_path, cap
     walks[1] = tmp_path / "narrow"
     assert run("action", "evaluate", *walks, *fast, "--poolings", "rnn-fv") == 1
     assert "extract both with the same backbone" in capsys.readouterr().err
+
+
+def test_a_picture_file_is_annotated_through_the_models_backbone(word_file, tmp_path, capsys):
+    """From pictures by a real net to sentences for a picture that the model never saw as a vector."""
+    root = Path(os.environ.get("RNNFV_DATA", "../shared/data"))
+    net, pictures = root / "models" / "googlenet.onnx", sorted((root / "flickr8k" / "images").glob("*.jpg"))[:24]
+    if not net.is_file() or not pictures:
+        pytest.skip(f"there is no googlenet.onnx or no picture in {root}: set RNNFV_DATA")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    (tmp_path / "pictures").mkdir()
+    for picture in pictures:
+        shutil.copy(picture, tmp_path / "pictures")
+    splits = ["train"] * 14 + ["val"] * 10
+    images = [
+        {"filename": p.name, "split": split, "sentences": [{"raw": f"the {NOUNS[i % 6]} sees a {NOUNS[i % 5]} ."}]}
+        for i, (p, split) in enumerate(zip(pictures, splits, strict=True))
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps({"images": images}))
+    source = [tmp_path / "pictures", "--images", "--backbone", f"onnx:{net}:pool5", "--workers", 0]
+    assert run("extract", *source, "--out", tmp_path / "features") == 0
+    model = ["--model", tmp_path / "model"]
+    files = ["--captions", tmp_path / "dataset.json", "--images", tmp_path / "features"]
+    fitted = [*files, "--words", word_file, "--encoder", "mean", "--out", tmp_path / "model"]
+    assert run("retrieval", "fit", *fitted) == 0
+    assert run("retrieval", "index-sentences", tmp_path / "dataset.json", *model, "--out", tmp_path / "index") == 0
+    where = [*model, "--sentences", tmp_path / "index", "--json"]
+    found = []
+    for options in (
+        [pictures[20], "--weights", net],
+        [pictures[20].name, "--vectors", tmp_path / "features", "--captions", tmp_path / "dataset.json"],
+    ):
+        capsys.readouterr()
+        assert run("retrieval", "annotate", *options, *where) == 0
+        found.append(json.loads(capsys.readouterr().out)["results"])
+    assert [result["sentence"] for result in found[0]] == [result["sentence"] for result in found[1]]
+    assert run("retrieval", "annotate", pictures[20], *where) == 1
+    assert "are needed: give --weights" in capsys.readouterr().err

@@ -134,6 +134,7 @@ def test_words_of_a_model_are_its_encodings_of_single_words(models, parts):
         words_of(models["tf-idf"])
 
 
+@pytest.mark.filterwarnings("ignore:FastICA did not converge")  # ten words drawn at random have none
 def test_independent_components_replace_the_word_vectors(parts, reader):
     settings = SentenceSettings("gmm-fv", has_ica=True, **SMALL)
     side = fit_sentence_side(settings, reader, parts[0].texts)

@@ -34,7 +34,9 @@ def test_what_is_found_is_what_all_similarities_say(folders, data, tmp_path, cou
     searcher, test = Searcher(folders[:count]), data[2]
     names = [f"{i}.jpg" for i in range(len(test.images))]
     assert searcher.index_images(names[:10], test.images, tmp_path / "images") == 10
-    assert searcher.index_images(names, test.images, tmp_path / "images", "ignored") == 20  # the rest
+    assert searcher.index_images(names, test.images, tmp_path / "images") == 20  # the rest
+    with pytest.raises(ValueError, match="leave --pictures out"):
+        searcher.index_images(names, test.images, tmp_path / "images", "elsewhere")
     sentence = " ".join(test.texts[7])
     found, pictures = searcher.find_images(sentence, tmp_path / "images", top=5)
     model = Combination(searcher.model.models)
@@ -47,7 +49,8 @@ def test_what_is_found_is_what_all_similarities_say(folders, data, tmp_path, cou
 def test_sentences_of_an_image(folders, data, tmp_path):
     searcher, test = Searcher(folders[:1]), data[2]
     texts = [" ".join(text) for text in test.texts]
-    assert searcher.index_sentences([*texts, texts[0]], tmp_path / "sentences") == len(set(texts))
+    added = searcher.index_sentences([*texts, texts[0], "", "zzz qqq"], tmp_path / "sentences")
+    assert added == (len(set(texts)), 1)
     found = searcher.find_sentences(test.images[3], tmp_path / "sentences", top=len(texts))
     scores = dict(found)
     assert len(found) == len(set(texts))
@@ -64,10 +67,11 @@ def test_other_models_and_other_kinds_are_refused(folders, data, tmp_path):
         Searcher(folders[:1]).find_sentences(test.images[0], tmp_path / "images")
 
 
-def test_a_sentence_without_known_words_says_so(folders, data, tmp_path):
-    searcher = Searcher(folders[:1])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_sentence_without_known_words_says_so(folders, data, tmp_path, which):
+    searcher = Searcher(folders[which : which + 1])
     searcher.index_images(["a"], data[2].images[:1], tmp_path / "images")
-    with pytest.raises(ValueError, match="no word of 'zzz' has a vector"):
+    with pytest.raises(ValueError, match="no word of 'zzz' is known"):
         searcher.find_images("zzz", tmp_path / "images")
 
 

@@ -114,6 +114,8 @@ def evaluate(
     given = [option for option, value in chosen.items() if value is not None]
     if transfer is not None and given:
         raise ValueError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
+    if through is not None and deltas is not None:
+        raise ValueError("--through is all the preparation there is: leave out --deltas")
     settings = Settings(
         poolings=tuple(poolings.split(",")),
         seeds=seeds,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rnnfv import __version__
 from rnnfv.datasets.labelled import load_labelled
@@ -17,7 +18,7 @@ from rnnfv.metrics import mean_accuracy
 from rnnfv.recipes.action import Fitted, Row, Settings, as_json, evaluate_actions
 from rnnfv.recipes.fusion import SplitVectors, fuse, write_vectors
 from rnnfv.recipes.recognizer import load_recognizer
-from rnnfv.recipes.retrieval import load_retrieval
+from rnnfv.recipes.retrieval import image_side
 from rnnfv.storage import atomic_file
 from rnnfv.tables import as_latex, as_markdown
 
@@ -48,7 +49,7 @@ def run_evaluate(
             data,
             settings,
             transfer=None if transfer is None else load_recognizer(transfer).pipeline,
-            through=None if through is None else load_retrieval(through).cca,
+            through=None if through is None else image_side(through, features),
             allow_overlap=allow_overlap,
             reverse_test=reverse_test,
             report=spinner.update,
@@ -117,11 +118,11 @@ def table_of(rows: dict[str, Row], seeds: int) -> tuple[list[str], list[list[str
 
 def print_table(title: str, header: list[str], lines: list[list[str]], caption: str = "Accuracy in percent.") -> None:
     """Print a table on the terminal."""
-    table = Table(title=title, caption=caption)
+    table = Table(title=Text(title), caption=caption)
     for i, name in enumerate(header):
         table.add_column(name, justify="right" if i else "left")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))  # names may hold brackets, which are no markup
     Console().print(table)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rnnfv.recipes.action import Settings
 from rnnfv.recipes.recognizer import FOLDER, fit_recognizer
-from rnnfv.recipes.retrieval import load_retrieval
+from rnnfv.recipes.retrieval import image_side
 
 
 def run_fit(
@@ -36,7 +36,7 @@ def run_fit(
             split=split,
             weights=weights,
             mean=mean,
-            through=None if through is None else load_retrieval(through).cca,
+            through=None if through is None else image_side(through, features),
             skip_missing=skip_missing,
         )
     recognizer.save(out)

@@ -47,9 +47,9 @@ class Fitting:
     hidden_size
         Units of a net. Default: 100; 512 for rnn-fv-clsf.
     coordinates
-        Numbers of a vector of rnn-fv-clsf.
+        Keep so many random numbers of a net's vectors. Default: all; 72,000 for rnn-fv-clsf.
     epochs
-        Train a net for so many at most; which one is kept is chosen on the split val.
+        Train a net for so many at most; of 1, 2, 4, 8, ... and the last, the one that val favours is kept.
     dropout
         Share of units dropped in training.
     weight_decay
@@ -73,7 +73,7 @@ class Fitting:
     ica: bool = False
     components: int = 30
     hidden_size: int | None = None
-    coordinates: int = 72_000
+    coordinates: int | None = None
     epochs: int = 8
     dropout: float = 0.0
     weight_decay: float = 0.0
@@ -135,7 +135,9 @@ def evaluate(
 
 @retrieval.command
 def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting(), seed: int = 0) -> int:
-    """Fit a model on the split train, choosing on the split val, and save it.
+    """Fit a model on the split train, choosing on every other image of the split val, and save it.
+
+    The other half of val is left for `combine --split val`.
 
     Example: `rnnfv retrieval fit --captions dataset_flickr8k.json --images vgg.npy --words glove.txt --out model/`
 

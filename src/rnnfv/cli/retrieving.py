@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 
 from rnnfv import __version__
 from rnnfv.cli.evaluate import print_table, write_text
@@ -40,11 +41,18 @@ class Output:
     published: str | None
     ranks: Path | None
 
+    def check(self) -> None:
+        """Refuse, before the work, what could not be written after it."""
+        for path in (self.json, self.markdown, self.latex, self.ranks):
+            if path is not None and path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder: give a file")
+
 
 def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output) -> None:
     """Fit with every seed, report, print the table, and write what was asked for."""
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: it must be at least 1")
+    output.check()
     parts = _parts(captions, images, split)
     reports, chosen, words = [], [], None
     with _status() as report:
@@ -66,11 +74,12 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     """Fit one model and save it."""
     FOLDER.check_replaceable(out)
     parts = _parts(captions, images, "val")
+    backbone = backbone_of_features(images)[0] if images.is_dir() else None
     with _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report)
+        (model,) = _fitted(fitting, parts, [seed], report, others=read_captions(captions).sentences)
         _words_told(model, parts)
-        if images.is_dir():  # features that `rnnfv extract` wrote know their backbone
-            model.note["backbone"] = backbone_of_features(images)[0]
+        model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
+        model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
         model.save(out)
     chosen = ", ".join(
         f"{name} {model.note['chosen'][name]:g}" for name in ("eta", "epoch") if name in model.note["chosen"]
@@ -81,15 +90,17 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
 
 def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: str, output: Output) -> None:
     """Report on saved models and on their combination."""
+    output.check()
     parts = _parts(captions, images, split)
     models = {str(folder): load_retrieval(folder) for folder in folders}
-    rows = {}
+    rows, encoded = {}, []
     with _status() as report:
         for name, model in models.items():
-            report(name)
-            rows[name] = report_of(*_encoded(model, parts), parts.test.image_of_sentence)
+            report(escape(name))
+            encoded.append(_encoded(model, parts))
+            rows[name] = report_of(*encoded[-1], parts.test.image_of_sentence)
         report("their mean")
-        vectors = _encoded(Combination(tuple(models.values())), parts)
+        vectors = (Combination.join([s for s, _ in encoded]), Combination.join([i for _, i in encoded]))
         combination = report_of(*vectors, parts.test.image_of_sentence)
         _write_ranks(output.ranks, vectors, parts)
     _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", rows | {"mean of all": combination}, output)
@@ -98,16 +109,22 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
 
 
 def _parts(captions: Path, images: Path, split: str) -> Parts:
+    if captions.is_dir() and images.suffix == ".mat":
+        raise ValueError(f"the order of {images} is that of a dataset_*.json: give that one with --captions")
     listed = read_captions(captions)
     return parts_of(listed, read_image_vectors(images, listed), split)
 
 
 def _fitted(
-    fitting: Fitting, parts: Parts, seeds: Iterable[int], report: Callable[[str], None]
+    fitting: Fitting, parts: Parts, seeds: Iterable[int], report: Callable[[str], None], others: Sequence[Any] = ()
 ) -> Iterator[RetrievalModel]:
     if bool(fitting.words) + (fitting.cca_words is not None) != (fitting.encoder != "tf-idf"):
-        needs = "no word vectors: leave --words out" if fitting.encoder == "tf-idf" else "--words, or --cca-words"
+        needs = "no word vectors: leave --words out" if fitting.encoder == "tf-idf" else "either --words or --cca-words"
         raise ValueError(f"{fitting.encoder} needs {needs}")
+    if fitting.corpus is not None and (fitting.encoder == "tf-idf" or (fitting.encoder == "mean" and not fitting.ica)):
+        raise ValueError(f"{fitting.encoder} learns nothing from a text: leave --corpus out")
+    if fitting.corpus is None and fitting.corpus_sentences is not None:
+        raise ValueError("--corpus-sentences counts those of --corpus: give that, too")
     settings = SentenceSettings(
         encoder=fitting.encoder,
         is_reversed=fitting.reverse,
@@ -129,6 +146,7 @@ def _fitted(
         words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
         seeds=seeds,
         corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
+        others=others,
         etas=ETAS if fitting.etas is None else _numbers(fitting.etas),
         report=report,
     )
@@ -198,9 +216,12 @@ def _name(fitting: Fitting) -> str:
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        etas = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"--etas is {text!r}: give numbers with commas between them, such as 0.001,0.01") from None
+        etas = [-1.0]
+    if not all(0 <= eta < float("inf") for eta in etas):
+        raise ValueError(f"--etas is {text!r}: give numbers from 0 on with commas between them, such as 0.001,0.01")
+    return etas
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
@@ -46,8 +47,9 @@ def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split:
     elif split is not None:
         raise ValueError("--split is for captions; a text has no splits")
     with _status("encoding sentences"):
-        added = Searcher(models).index_sentences(sentences, out)
-    _say(f"{added} sentences were added to {out}")
+        added, unknown = Searcher(models).index_sentences(sentences, out)
+    left_out = f"; {unknown} have no known word and were left out" if unknown else ""
+    _say(f"{added} different sentences were added to {out}{left_out}")
 
 
 def run_search(
@@ -63,8 +65,8 @@ def run_search(
     found, place = Searcher(models).find_images(sentence, images, top)
     folder = pictures if pictures is not None else Path(place) if place else None
     files = [None if folder is None else folder / name for name, _ in found]
-    write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
     _show(sentence, "picture", found, as_json)
+    write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
     _say(f"The pictures are in {html}")
 
 
@@ -116,12 +118,12 @@ def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) 
         results = [{kind: name, "score": score} for name, score in found]
         print(json.dumps({"query": query, "results": results}, indent=2, ensure_ascii=False))
         return
-    table = Table(title=query, title_justify="left")
+    table = Table(title=Text(query), title_justify="left")
     table.add_column("", justify="right")
     table.add_column("score", justify="right")
     table.add_column(kind, overflow="fold")
     for place, (name, score) in enumerate(found, start=1):
-        table.add_row(str(place), f"{score:.3f}", name)
+        table.add_row(str(place), f"{score:.3f}", Text(name))
     Console().print(table)
 
 

@@ -81,6 +81,7 @@ def fit_models(
     *,
     seeds: Iterable[int] = (0,),
     corpus: Texts | None = None,
+    others: Texts = (),
     etas: Sequence[float] = ETAS,
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[RetrievalModel]:
@@ -93,6 +94,8 @@ def fit_models(
     words : sequence of str, or RetrievalModel
         Files of word vectors; or the model that every word is encoded with (SPEC S15).
     seeds : iterable of int
+    others : sentences
+        Whose words the models are to know too; nothing is learnt from them.
     corpus, etas, report
         As for `rnnfv.recipes.retrieval.fit_retrieval`.
     """
@@ -102,7 +105,9 @@ def fit_models(
     elif settings.encoder != "tf-idf":
         report("reading word vectors")
         learnt_from = parts.train.texts if corpus is None else corpus
-        reader = reader_of(words, learnt_from, chain(parts.train.texts, parts.validation.texts, parts.test.texts))
+        reader = reader_of(
+            words, learnt_from, chain(parts.train.texts, parts.validation.texts, parts.test.texts, others)
+        )
     for seed in seeds:
         yield fit_retrieval(
             parts.train, parts.validation, settings, reader, corpus=corpus, etas=etas, seed=seed, report=report
@@ -120,13 +125,15 @@ class Combination:
 
     def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
         """Unit vectors of sentences in the joint space: (n, sum of k)."""
-        return self._joined([model.encode_sentences(texts) for model in self.models])
+        return self.join([model.encode_sentences(texts) for model in self.models])
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Unit vectors of images in the joint space: (n, sum of k)."""
-        return self._joined([model.encode_images(vectors) for model in self.models])
+        return self.join([model.encode_images(vectors) for model in self.models])
 
-    def _joined(self, parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    @staticmethod
+    def join(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Unit vectors (n, k) of every model side by side, of length one again."""
         return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
 

@@ -218,6 +218,8 @@ def fit_recognizer(
         If there is no such split, nothing to fit on, or the weights or the mean are not those that made the features.
     """
     description, sampling = backbone_of_features(features)
+    if sampling is None:
+        description = None  # features of pictures, or of something else: no videos can follow
     weights, mean = (None if file is None else Path(file) for file in (weights, mean))
     _check_files(features, description, weights, mean)
     listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
@@ -236,8 +238,9 @@ def backbone_of_features(folder: str | Path) -> tuple[dict[str, Any] | None, Sam
 
     Returns
     -------
-    (dict, Sampling) or (None, None)
-        The backbone's description; None where something else made the features.
+    (dict or None, Sampling or None)
+        The backbone's description, None where something else made the features; and which frames it saw, None for
+        pictures.
 
     Raises
     ------
@@ -258,9 +261,10 @@ def _origin(shard: Path) -> tuple[dict[str, Any] | None, Sampling | None]:
     try:
         metadata = pq.read_schema(shard).metadata or {}
         note = json.loads(metadata.get(b"rnnfv", b"{}"))
-        if "backbone" not in note or "sampling" not in note:
+        if "backbone" not in note:
             return None, None
-        return _description(note["backbone"]), Sampling(**note["sampling"])
+        sampling = Sampling(**note["sampling"]) if "sampling" in note else None  # pictures are not sampled
+        return _description(note["backbone"]), sampling
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{shard} is damaged or not a Parquet file: write it again, or move it away") from error
     except (TypeError, ValueError) as error:

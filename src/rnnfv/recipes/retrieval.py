@@ -17,6 +17,7 @@ from rnnfv.cca import RegularizedCCA, cca_path
 from rnnfv.datasets.captions import Captions
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.recipes._chain_folder import ChainFolder
+from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.sentences import SentenceSettings, Texts, encode, encoded_blocks, fit_sentence_side, is_net
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
@@ -27,6 +28,7 @@ __all__ = [
     "Pairs",
     "RetrievalModel",
     "fit_retrieval",
+    "image_side",
     "load_retrieval",
     "pairs_of",
     "report_of",
@@ -37,7 +39,7 @@ __all__ = [
 _PARTS = {"sentences": Pipeline, "cca": RegularizedCCA}
 FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
 ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-_IN_MEMORY = 8 << 30  # bytes of sentence vectors up to which they are kept; beyond it their sums are streamed
+_IN_MEMORY = 8 << 30  # bytes of all vectors up to which they are kept; beyond it smaller sums of them are streamed
 _QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which an epoch is judged, and how many at most
 
 
@@ -149,6 +151,30 @@ def load_retrieval(folder: str | Path) -> RetrievalModel:
     """
     estimators, record, _ = FOLDER.read(Path(folder))
     return RetrievalModel(estimators["sentences"], estimators["cca"], record["note"])
+
+
+def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:
+    """The CCA of a saved model, to map frames by (SPEC S8), if the same backbone made its images and the frames.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the model.
+    features : str or Path
+        Features of the frames.
+
+    Raises
+    ------
+    ValueError
+        If it is known that another backbone made the features.
+    """
+    model = load_retrieval(folder)
+    made, wanted = backbone_of_features(features)[0], model.note.get("backbone")
+    if made is not None and wanted is not None and made != wanted:
+        raise ValueError(
+            f"{made['name']} made {features}, but {wanted['name']} the images of {folder}, or other settings"
+        )
+    return model.cca
 
 
 # -- fitting ---------------------------------------------------------------------------------------
@@ -268,17 +294,19 @@ def _path(
 ) -> Iterator[RegularizedCCA]:
     """CCAs of all etas, one at a time: of all vectors together, or where they are too large, of their sums."""
     width = encode(side, train.texts[:1]).shape[1]
-    if width * len(train.texts) * np.float32().itemsize <= _IN_MEMORY:
+    together = 4 * len(train.texts) * (width + train.images.shape[1])  # float32
+    sums = 8 * width**2  # float64
+    if together <= max(_IN_MEMORY, sums):
         report("encoding the training sentences")
         vectors = encode(side, train.texts)
         report("canonical correlations")
         yield from cca_path(vectors, train.images_of(), etas)
         return
-    sums = RegularizedCCA()
+    cca = RegularizedCCA(min(etas))
     for rows, block in encoded_blocks(side, train.texts):
         report(f"canonical correlations: sentence {rows.stop} of {len(train.texts)}")
-        sums.partial_fit(block, train.images_of(rows))
-    yield from sums.path(etas)
+        cca.partial_fit(block, train.images_of(rows))
+    yield from cca.path(etas)
 
 
 def _recall(cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs) -> float:

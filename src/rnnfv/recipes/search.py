@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
+from rnnfv.recipes.sentences import encoded_blocks
 from rnnfv.storage import VectorIndex, file_identity, open_index, read_all_features
 from rnnfv.video.backbones import from_description
 
@@ -59,16 +60,18 @@ class Searcher:
         rows = {name: row for row, name in enumerate(names)}
         return self._add(out, IMAGES, rows, lambda some: self.model.encode_images(vectors[some]), pictures)
 
-    def index_sentences(self, texts: Iterable[str], out: str | Path) -> int:
+    def index_sentences(self, texts: Iterable[str], out: str | Path) -> tuple[int, int]:
         """Add sentences to an index, which is made where there is none. A sentence is its own id, and added once.
 
         Returns
         -------
-        int
-            Sentences added.
+        added, without_words : int
+            Sentences added; and those left out because no word of theirs is known.
         """
-        ids = {text: text for text in texts}
-        return self._add(out, SENTENCES, ids, self.model.encode_sentences)
+        different = list(dict.fromkeys(text for text in texts if text.strip()))
+        unknown = self._without_words(different)
+        ids = {text: text for i, text in enumerate(different) if i not in unknown}
+        return self._add(out, SENTENCES, ids, self.model.encode_sentences), len(unknown)
 
     def find_images(self, sentence: str, index: str | Path, top: int = 10) -> tuple[list[tuple[str, float]], str]:
         """The images nearest to a sentence, best first, and the folder of their pictures.
@@ -79,12 +82,8 @@ class Searcher:
             If no word of the sentence is known, or the index is of another kind or of other models.
         """
         opened = self._open(index, IMAGES)
-        for model in self.model.models:
-            if (
-                "words" in model.sentences.named_steps
-                and model.sentences["words"].read([sentence])[1].without_words.size
-            ):
-                raise ValueError(f"no word of {sentence!r} has a vector: say it in other words")
+        if self._without_words([sentence]):
+            raise ValueError(f"no word of {sentence!r} is known: say it in other words")
         found = _found(opened, self.model.encode_sentences([sentence]), top)
         return found, opened.metadata["pictures"]
 
@@ -121,6 +120,17 @@ class Searcher:
             vector: NDArray[Any] = read_all_features(folder).sequences.values[0].copy()
         return vector
 
+    def _without_words(self, texts: list[str]) -> set[int]:
+        """The sentences of which a model knows no word."""
+        unknown: set[int] = set()
+        for model in self.model.models:
+            if "words" in model.sentences.named_steps:
+                unknown.update(model.sentences["words"].read(texts)[1].without_words.tolist() if texts else ())
+                continue
+            for rows, block in encoded_blocks(model.sentences, texts) if texts else ():
+                unknown.update((rows.start + np.flatnonzero(~block.any(axis=1))).tolist())
+        return unknown
+
     def _add(
         self,
         out: str | Path,
@@ -135,6 +145,8 @@ class Searcher:
         index = None
         if Path(out).exists():
             index = self._open(out, kind)
+            if pictures and pictures != index.metadata["pictures"]:
+                raise ValueError(f"the pictures of {out} are in {index.metadata['pictures']!r}: leave --pictures out")
             known = set(index.ids())
         new = [name for name in rows if name not in known]
         for start in range(0, len(new), _ROWS):

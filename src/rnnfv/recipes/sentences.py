@@ -30,6 +30,7 @@ _FAMILIES = {
     "mm-ens": ["gaussian", "hybrid"],
 }
 _ICA_SAMPLE, _ICA_ITERATIONS = 50_000, 200  # running words, and rounds at most
+_CLASSIFICATION_COORDINATES = 72_000
 _ICA_SCALE = 10.0  # SPEC S2: [18] multiplied its vectors by it
 _BLOCK_VALUES = 1 << 27  # numbers of the vectors made together: 512 MiB in float32
 
@@ -52,8 +53,8 @@ class SentenceSettings:
         Of a mixture (SPEC S2: 30).
     hidden_size : int, optional
         Of a net. Default: 100, and 512 for "rnn-fv-clsf" (SPEC S14).
-    coordinates : int
-        Of the vectors of "rnn-fv-clsf" (SPEC S5).
+    coordinates : int, optional
+        Keep so many random numbers of a net's vectors (SPEC S21). Default: all; 72,000 for "rnn-fv-clsf" (S5).
     max_epochs : int
         Of a net.
     dropout, weight_decay, learning_rate : float
@@ -69,7 +70,7 @@ class SentenceSettings:
     has_ica: bool = False
     n_components: int = 30
     hidden_size: int | None = None
-    coordinates: int = 72_000
+    coordinates: int | None = None
     max_epochs: int = 8
     dropout: float = 0.0
     weight_decay: float = 0.0
@@ -80,6 +81,9 @@ class SentenceSettings:
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise ValueError(f"there is no encoder {self.encoder!r}: choose among {', '.join(ENCODERS)}")
+        for name in ("n_components", "hidden_size", "coordinates", "max_epochs", "batch_size"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: it must be at least 1")
         if self.is_reversed and not is_net(self.encoder):
             raise ValueError(f"{self.encoder} does not see the order of words: reversing them changes nothing")
         if self.has_ica and (is_net(self.encoder) or self.encoder == "tf-idf"):
@@ -98,7 +102,6 @@ def fit_sentence_side(
     *,
     seed: int = 0,
     judge: Callable[[Pipeline], float] | None = None,
-    verbose: bool = False,
 ) -> Pipeline:
     """Fit the chain from sentences to vectors.
 
@@ -112,7 +115,6 @@ def fit_sentence_side(
     seed : int
     judge : callable, optional
         Called with the whole chain after every epoch of a net; the epoch to which it gives the highest value is kept.
-    verbose : bool
 
     Returns
     -------
@@ -123,11 +125,11 @@ def fit_sentence_side(
         return Pipeline([("encoder", BagOfWords().fit(texts))])
     if reader is None:
         raise ValueError(f"{settings.encoder} needs word vectors")
+    reader = reader.with_order(end_token=is_net(settings.encoder), reverse=settings.is_reversed)
     if settings.has_ica:
         reader = reader.with_vectors(_independent(reader, texts, seed))
-    reader = reader.with_order(end_token=is_net(settings.encoder), reverse=settings.is_reversed)
     seqs = reader.transform(texts)
-    encoder = _encoder(settings, seed, verbose)
+    encoder = _encoder(settings, seed)
     side = Pipeline([("words", reader), ("encoder", encoder)])
     if settings.encoder not in ("mean", "mm-ens"):
         side.steps.append(("normalizer", PowerNormalizer()))
@@ -168,7 +170,7 @@ def encode(side: Pipeline, texts: Texts | Sequences) -> NDArray[np.float32]:
     return vectors
 
 
-def _encoder(settings: SentenceSettings, seed: int, verbose: bool) -> Any:
+def _encoder(settings: SentenceSettings, seed: int) -> Any:
     """The encoder of sequences of words."""
     if settings.encoder == "mean":
         return MeanPooling()
@@ -185,7 +187,7 @@ def _encoder(settings: SentenceSettings, seed: int, verbose: bool) -> Any:
         objective="regression" if is_regression else "classification",
         hidden_size=settings.hidden_size or (100 if is_regression else 512),
         projection_size=None,
-        coordinates=None if is_regression else settings.coordinates,
+        coordinates=settings.coordinates or (None if is_regression else _CLASSIFICATION_COORDINATES),
         max_epochs=settings.max_epochs,
         early_stopping=None,
         dropout=settings.dropout,
@@ -194,7 +196,6 @@ def _encoder(settings: SentenceSettings, seed: int, verbose: bool) -> Any:
         batch_size=settings.batch_size,
         device=settings.device,
         random_state=seed,
-        verbose=verbose,
     )
 
 
