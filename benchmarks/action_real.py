@@ -2,7 +2,7 @@
 
 - fight_surv: 300 clips of surveillance cameras, fight or not, five folds without a common film. The whole way from the
   video files: ten frames a second (the clips have 10 to 30, so that a step is the same time in all), GoogLeNet's pool5,
-  the treatment of wide features.
+  the treatment of small sets of wide features.
 - MSRAction3D and JHMDB-14: skeletons, the treatment of narrow features.
 
 Nothing is chosen on test data. The data is read from the folder named by RNNFV_DATA (default ../shared/data). Decoding
