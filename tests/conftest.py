@@ -1,4 +1,5 @@
 import os
+import signal
 from fractions import Fraction
 
 # Small matrices: more threads would only wait for each other. Read when NumPy and torch are first imported.
@@ -6,6 +7,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would what the tests start from one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -341,7 +341,7 @@ def test_bad_shards_are_named(features):
 @pytest.mark.parametrize("split", [None, "split1"])
 def test_a_recogniser_is_fitted_on_what_it_should(features, monkeypatch, split):
     seen = []
-    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda part, settings: seen.append(part) or fitted())
+    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda part, *_, **__: seen.append(part) or fitted())
     made = fit_recognizer(features, features.parent / "m.csv", SETTINGS, split=split, weights=ONNX)
     ((seqs, labels, groups),) = seen
     n = 23 if split is None else 18
@@ -376,7 +376,7 @@ def test_items_without_features_are_refused_or_left_out(features):
 
 
 def test_features_of_a_mean_cube_want_it_beside_the_weights(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda *_: fitted())
+    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda *_, **__: fitted())
     weights, cube, other = (tmp_path / name for name in ("c3d.pth", "cube.npy", "other.npy"))
     weights.write_bytes(b"weights")
     values = np.random.default_rng(0).uniform(80, 140, (3, 16, 128, 171)).astype(np.float32)
@@ -409,7 +409,7 @@ def test_features_of_a_mean_cube_want_it_beside_the_weights(tmp_path, monkeypatc
 
 
 def test_bad_input_is_refused_before_the_fit(features, tmp_path, monkeypatch):
-    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda *_: pytest.fail("fitted"))
+    monkeypatch.setattr("rnnfv.recipes.recognizer.fit_action", lambda *_, **__: pytest.fail("fitted"))
     manifest, other = features.parent / "m.csv", tmp_path / "other.onnx"
     other.write_bytes(b"other")
     own, cube = tmp_path / "own", tmp_path / "cube.npy"
