@@ -227,6 +227,11 @@ def test_settings_that_make_no_sense(parameters, message):
         SentenceSettings(**parameters)
 
 
+def test_image_vectors_of_another_width_are_refused(models, parts):
+    with pytest.raises(ValueError, match="image vectors have 15 values, but the model was fitted on 16"):
+        models["mean"].encode_images(parts[2].images[:, :15])
+
+
 def test_missing_words_and_etas(parts):
     with pytest.raises(ValueError, match="needs word vectors"):
         fit_retrieval(parts[0], parts[1], SentenceSettings("mean"))

@@ -248,7 +248,7 @@ def index_sentences(texts: Path, *, model: Paths, out: Path, split: str | None =
     Parameters
     ----------
     texts
-        Captions (`dataset_*.json`), or a text, a sentence a line.
+        Captions (`dataset_*.json`, or the folder of Flickr8k's own lists), or a text, a sentence a line.
     model
         Folder of a model; more than once: their similarities are averaged.
     out

@@ -41,7 +41,7 @@ def run_index_images(
 def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split: str | None) -> None:
     """Encode sentences and add them to the index."""
     sentences: Any = Corpus(texts)
-    if texts.suffix == ".json":
+    if texts.suffix == ".json" or texts.is_dir():
         captions = read_captions(texts)
         sentences = (captions if split is None else captions.part(split)).raw
     elif split is not None:

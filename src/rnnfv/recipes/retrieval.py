@@ -118,6 +118,8 @@ class RetrievalModel:
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Unit vectors of images in the common space: (n, k)."""
+        if (width := vectors.shape[1]) != (fitted := len(self.cca.y_mean_)):
+            raise ValueError(f"image vectors have {width} values, but the model was fitted on {fitted}")
         return _common(self.cca, self.cca.transform_y(np.asarray(vectors, np.float32)))
 
 
