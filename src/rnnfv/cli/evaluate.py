@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rnnfv import __version__
+from rnnfv.cli.terminal import print_table, write_text
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
 from rnnfv.metrics import mean_accuracy
@@ -19,7 +18,6 @@ from rnnfv.recipes.action import Fitted, Row, Settings, as_json, evaluate_action
 from rnnfv.recipes.fusion import SplitVectors, fuse, write_vectors
 from rnnfv.recipes.recognizer import load_recognizer
 from rnnfv.recipes.retrieval import image_side
-from rnnfv.storage import atomic_file
 from rnnfv.tables import as_latex, as_markdown
 
 
@@ -114,23 +112,6 @@ def table_of(rows: dict[str, Row], seeds: int) -> tuple[list[str], list[list[str
             line += [f"{np.mean(list(v.values())):.2f}" for v in (row.reversed_accuracies, row.changed)]
         lines.append(line)
     return header, lines
-
-
-def print_table(title: str, header: list[str], lines: list[list[str]], caption: str = "Accuracy in percent.") -> None:
-    """Print a table on the terminal."""
-    table = Table(title=Text(title), caption=caption)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i else "left")
-    for line in lines:
-        table.add_row(*map(Text, line))  # names may hold brackets, which are no markup
-    Console().print(table)
-
-
-def write_text(path: Path | None, text: str) -> None:
-    """Write a file, whole or not at all; nothing where no path was given."""
-    if path is not None:
-        with atomic_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
 
 
 def _sizes(manifest: Manifest, split: str) -> dict[str, int]:

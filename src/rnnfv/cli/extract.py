@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from rnnfv.cli.terminal import notes
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
 from rnnfv.recipes.picture_features import extract_pictures
@@ -70,7 +69,7 @@ def _only_max_steps(options: dict[str, Any]) -> None:
 
 
 def _tell(summary: ExtractionSummary, items: str) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.")
     console.print(

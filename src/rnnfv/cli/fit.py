@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
-
+from rnnfv.cli.terminal import notes
 from rnnfv.recipes.action import Settings
 from rnnfv.recipes.recognizer import FOLDER, fit_recognizer
 from rnnfv.recipes.retrieval import image_side
@@ -26,7 +25,7 @@ def run_fit(
 ) -> None:
     """Fit a recogniser, save it, and say on stderr what it is and what it takes."""
     FOLDER.check_replaceable(out)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     started = time.monotonic()
     with console.status(f"fitting {settings.poolings[0]}"):
         recognizer = fit_recognizer(

@@ -9,7 +9,8 @@ import numpy as np
 from rich.console import Console
 
 from rnnfv import __version__
-from rnnfv.cli.evaluate import print_table, table_of, with_splits, write_text
+from rnnfv.cli.evaluate import table_of, with_splits
+from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.datasets.manifest import read_manifest
 from rnnfv.recipes.idt import check_trajectories, evaluate_trajectories
 from rnnfv.recipes.idt_features import find_trajectories
@@ -34,7 +35,7 @@ def run_idt(
         if value < 1:  # said here, before hours of reading
             raise ValueError(f"{option} is {value}: it must be at least 1")
     listed, files = with_splits(read_manifest(manifest), splits), find_trajectories(trajectories)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     with console.status("") as spinner:
         usable, left_out = check_trajectories(
             files, listed, allow_overlap=allow_overlap, skip_missing=skip_missing, report=spinner.update

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
+from rnnfv.cli.terminal import notes
 from rnnfv.datasets.hmdb51 import hmdb51_manifest
 from rnnfv.datasets.manifest import overlapping_groups, write_manifest
 from rnnfv.datasets.ucf101 import ucf101_manifest
@@ -18,7 +18,7 @@ def run_manifest(dataset: str, lists: Path, out: Path, videos: Path | None) -> N
     """Write the manifest, and say on stderr what is in it."""
     manifest = _READERS[dataset](lists, videos)
     write_manifest(out, manifest)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     console.print(f"{len(manifest.ids)} clips of {len(np.unique(manifest.labels))} classes in {out}")
     for split, parts in manifest.splits.items():
         shared = len(overlapping_groups(manifest, split))

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from rnnfv import __version__
-from rnnfv.cli.evaluate import print_table, write_text
 from rnnfv.cli.retrieval import Fitting
-from rnnfv.datasets.captions import read_captions
+from rnnfv.cli.terminal import notes, print_table, write_text
+from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
 from rnnfv.recipes.published import published_reports
@@ -53,7 +53,7 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     if seeds < 1:
         raise ValueError(f"--seeds is {seeds}: it must be at least 1")
     output.check()
-    parts = _parts(captions, images, split)
+    parts = parts_of(*_data(captions, images), split)
     reports, chosen, words = [], [], None
     with _status() as report:
         for model in _fitted(fitting, parts, range(seeds), report):
@@ -73,10 +73,11 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
 def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path) -> None:
     """Fit one model and save it."""
     FOLDER.check_replaceable(out)
-    parts = _parts(captions, images, "val")
+    listed, vectors = _data(captions, images)
+    parts = parts_of(listed, vectors, "val")
     backbone = backbone_of_features(images)[0] if images.is_dir() else None
     with _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report, others=read_captions(captions).sentences)
+        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences)
         _words_told(model, parts)
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
         model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
@@ -84,14 +85,14 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     chosen = ", ".join(
         f"{name} {model.note['chosen'][name]:g}" for name in ("eta", "epoch") if name in model.note["chosen"]
     )
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     console.print(f"{_name(fitting)} is in {out} ({chosen}). Next: rnnfv retrieval index-images --help")
 
 
 def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: str, output: Output) -> None:
     """Report on saved models and on their combination."""
     output.check()
-    parts = _parts(captions, images, split)
+    parts = parts_of(*_data(captions, images), split)
     models = {str(folder): load_retrieval(folder) for folder in folders}
     rows, encoded = {}, []
     with _status() as report:
@@ -108,11 +109,12 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
     write_text(output.json, json.dumps(content, indent=2) + "\n")
 
 
-def _parts(captions: Path, images: Path, split: str) -> Parts:
+def _data(captions: Path, images: Path) -> tuple[Captions, NDArray[Any]]:
+    """A data set and its image vectors."""
     if captions.is_dir() and images.suffix == ".mat":
         raise ValueError(f"the order of {images} is that of a dataset_*.json: give that one with --captions")
     listed = read_captions(captions)
-    return parts_of(listed, read_image_vectors(images, listed), split)
+    return listed, read_image_vectors(images, listed)
 
 
 def _fitted(
@@ -160,7 +162,7 @@ def _words_told(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
     """What words have vectors, also said on stderr."""
     if "words" not in model.sentences.named_steps:
         return None
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = notes()
     told = {}
     for name, pairs in (("train", parts.train), ("reported on", parts.test)):
         told[name] = str(model.sentences["words"].read(pairs.texts)[1])

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rnnfv.cli.terminal import notes
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.recipes.search import Searcher
@@ -35,7 +36,7 @@ def run_index_images(
     with _status("encoding images"):
         place = "" if pictures is None else str(pictures.resolve())
         added = Searcher(models).index_images(names, values, out, place)
-    _say(f"{added} of {len(names)} images were added to {out}")
+    notes().print(f"{added} of {len(names)} images were added to {out}")
 
 
 def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split: str | None) -> None:
@@ -49,7 +50,7 @@ def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split:
     with _status("encoding sentences"):
         added, unknown = Searcher(models).index_sentences(sentences, out)
     left_out = f"; {unknown} have no known word and were left out" if unknown else ""
-    _say(f"{added} different sentences were added to {out}{left_out}")
+    notes().print(f"{added} different sentences were added to {out}{left_out}")
 
 
 def run_search(
@@ -67,7 +68,7 @@ def run_search(
     files = [None if folder is None else folder / name for name, _ in found]
     _show(sentence, "picture", found, as_json)
     write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
-    _say(f"The pictures are in {html}")
+    notes().print(f"The pictures are in {html}")
 
 
 def run_annotate(
@@ -125,10 +126,6 @@ def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) 
     for place, (name, score) in enumerate(found, start=1):
         table.add_row(str(place), f"{score:.3f}", Text(name))
     Console().print(table)
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
 def _status(text: str) -> Any:

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rnnfv.cli.terminal import notes
 from rnnfv.recipes.streaming import ActionStream, follow
 from rnnfv.video.live import LiveVideo
 
@@ -80,7 +81,7 @@ def watch(recognizer: ActionRecognizer, source: str, *, as_json: bool = False, d
                 raise
     print(_as_json(stream, seconds, True) if as_json else f"end: {_line(stream, seconds)}", flush=True)
     if video.is_short:
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console = notes()
         console.print(f"{source}: a part is missing or damaged; the result is that of the rest")
 
 

@@ -60,12 +60,7 @@ def read_manifest(path: Path | str) -> Manifest:
         If it is not UTF-8, a column is missing, an id comes twice, or a split holds another word than train or test;
         the message names the file and the line.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is not a file: give a CSV with the columns id, label, group, split1, ...")
-    try:
-        reader = csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert the file") from error
+    reader = read_table(path, "id, label, group, split1, ...")
     columns = reader.fieldnames or []
     missing = [name for name in ("id", "label", "split1") if name not in columns]
     if missing:
@@ -89,6 +84,30 @@ def read_manifest(path: Path | str) -> Manifest:
         {name: np.array([row[name] for row in rows], dtype=np.str_) for name in splits},
         np.array([row["path"] or "" for row in rows], dtype=np.str_) if "path" in columns else None,
     )
+
+
+def read_table(path: Path | str, columns: str) -> csv.DictReader[str]:
+    """Read a CSV: its rows, one after another.
+
+    Parameters
+    ----------
+    path : Path or str
+    columns : str
+        What it should have, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not UTF-8.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file: give a CSV with the columns {columns}")
+    try:
+        return csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8") from error
 
 
 def write_manifest(path: Path | str, manifest: Manifest) -> None:

@@ -219,19 +219,12 @@ class StepPreprocessor(SequenceEncoder, auto_wrap_output_keys=None):  # type: ig
 
     def _joined(self, seqs: Sequences) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Blocks of whole sequences: which rows they are, and the steps beside their weighted differences."""
-        first = 0
-        most = max(1, _BLOCK_VALUES // (2 * self.n_features_in_))
-        while first < len(seqs):
-            # As many sequences as fit, and at least one.
-            last = int(np.searchsorted(seqs.offsets, seqs.offsets[first] + most, side="right")) - 1
-            last = max(last, first + 1)
-            rows = slice(int(seqs.offsets[first]), int(seqs.offsets[last]))
-            part = seqs[first:last]
+        for some in seqs.blocks(max(1, _BLOCK_VALUES // (2 * self.n_features_in_))):
+            part = seqs[some]
             steps = self._scaled(part)
             if self.deltas:
                 steps = np.concatenate([steps, self.delta_weight_ * self._differences(part, steps)], axis=1)
-            yield rows, steps
-            first = last
+            yield slice(int(seqs.offsets[some.start]), int(seqs.offsets[some.stop])), steps
 
     def _scaled(self, seqs: Sequences) -> NDArray[np.float64]:
         steps = seqs.steps().astype(np.float64)

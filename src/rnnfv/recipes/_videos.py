@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnfv.datasets.manifest import read_table
 from rnnfv.video.files import find_pictures, find_videos, full_id, image_files, item_id, item_ids
 
 __all__ = ["Video", "list_videos"]
@@ -63,12 +62,7 @@ def _find_pictures(source: Path) -> list[Video]:
 
 
 def _read_manifest(manifest: Path, source: Path) -> list[Video]:
-    if not manifest.is_file():
-        raise FileNotFoundError(f"{manifest} is not a file: give a CSV with the columns id and path")
-    try:
-        reader = csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{manifest} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8") from error
+    reader = read_table(manifest, "id and path")
     for column in ("id", "path"):
         if column not in (reader.fieldnames or ()):
             raise ValueError(f"{manifest}: the column {column!r} is missing; it takes id and path to name videos")
