@@ -12,15 +12,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.text._files import numbered_lines, open_binary
+from rnnfv.storage.lines import numbered_lines, open_binary
 
 __all__ = ["encode_word", "read_vector_file"]
 
 _BLOCK = 1 << 20  # bytes read at once
 _LONGEST_WORD = 10_000  # bytes: more without a blank is not a word
 _WIDEST = 100_000  # values: a damaged count must not ask for gigabytes
-_HEADER = re.compile(rb"(\d+) (\d+)\s*")
-_NUMBER = re.compile(rb"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+_HEADER = re.compile(rb"(\d{1,18}) (\d{1,18})\s*")
+_NUMBER = re.compile(rb"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")  # linear in the length of what it is not
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
 
