@@ -53,7 +53,7 @@ def _run(name: str, seconds: int) -> bool:
     for folder in (corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
     log = _HOME / f"{name}.log"
-    before, start = set(found.iterdir()), time.perf_counter()
+    before, start = set(found.glob(f"{name}-*")), time.perf_counter()
     with tempfile.TemporaryDirectory(dir=_WORK) as work, log.open("w") as output:
         where = ("--corpus", corpus, "--found", found, "--work", work)
         command = [sys.executable, "-m", "fuzz.engine", name, "--seconds", str(seconds), *map(str, where)]
@@ -65,7 +65,7 @@ def _run(name: str, seconds: int) -> bool:
             code = process.wait()
     counts = re.findall(r"(?:stat::number_of_executed_units:|Done) +(\d+)", log.read_text(errors="replace"))
     count, taken = int(counts[-1]) if counts else 0, time.perf_counter() - start
-    inputs = sorted(set(found.iterdir()) - before)
+    inputs = sorted(set(found.glob(f"{name}-*")) - before)
     is_clean = code == 0 and not inputs
     verdict = "clean" if is_clean else f"FOUND {', '.join(map(str, inputs)) or 'no input'} (said in {log})"
     print(f"{name:<16} {count:>9,} executions {count / taken:>8,.0f}/s  {verdict}", flush=True)

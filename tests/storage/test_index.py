@@ -327,7 +327,7 @@ def faiss_file(kind, dim=16, n=30, metric=faiss.METRIC_INNER_PRODUCT):
         ({"kind": "Flat", "metric": faiss.METRIC_L2}, "is not an index that rnnfv wrote"),
         ({"kind": "Flat", "dim": 15}, "its vectors are of another index"),
         ({"kind": "IVF1,Flat", "dim": 17}, "its vectors are of another index"),
-        ({"kind": "Flat", "n": 29}, "has not one id for each vector"),
+        ({"kind": "Flat", "n": 29}, "not one id for each vector"),
     ],
 )
 def test_another_index_of_faiss_is_refused_though_its_checksum_is_right(filled, kind, message):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import struct
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.datasets._matlab import HEADER, read_matrix
 from rnnfv.datasets.captions import Captions
 from rnnfv.storage import read_all_features
 from rnnfv.storage.bounds import refuse_inflated
@@ -17,7 +19,7 @@ __all__ = ["read_image_vectors"]
 
 _KEY = "feats"
 _LONGEST_HEADER = 10_000  # bytes, as NumPy's own functions have it
-_MAT_HEADER = 128  # bytes, the last of which tell the format: version, then which byte of it comes first
+# The last bytes of the header: the version, and which byte of it comes first.
 _MAT_5, _MAT_73 = (b"\x00\x01IM", b"\x01\x00MI"), (b"\x00\x02IM", b"\x02\x00MI")
 _MOST_SHOWN = 3  # names in a message
 _BLOCK_VALUES = 1 << 22  # values looked at together when searching for NaN
@@ -124,23 +126,18 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 def _read_mat(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
-        version = file.read(_MAT_HEADER)[-len(_MAT_5[0]) :]
+        version = file.read(HEADER)[-len(_MAT_5[0]) :]
     if version in _MAT_73:
         return _read_hdf5(path)
     if version not in _MAT_5:
         raise ValueError(f"{path} is damaged or not a MATLAB file of format 5 to 7.3")
-    import scipy.io
-
     try:
-        for name, shape, kind in scipy.io.whosmat(path):
-            if name == _KEY:
-                if kind not in ("single", "double"):
-                    raise ValueError(f"the matrix {_KEY!r} holds {kind}, not floats")
-                refuse_inflated(f"its matrix {_KEY!r}", math.prod(shape) * np.float64().itemsize, path.stat().st_size)
-                return np.asarray(scipy.io.loadmat(path, variable_names=[_KEY])[_KEY]).T
-    except Exception as error:  # a damaged file fails in any way
+        matrix = read_matrix(path, _KEY)
+    except (ValueError, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is damaged or not a MATLAB file: {_reason(error)}") from error
-    raise ValueError(f"{path} has no matrix {_KEY!r}")
+    if matrix is None:
+        raise ValueError(f"{path} has no matrix {_KEY!r}")
+    return matrix
 
 
 def _read_hdf5(path: Path) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnnfv.storage._faiss_layout import check_layout
 from rnnfv.storage.atomic import atomic_folder
+from rnnfv.storage.features import id_column, one_line
 from rnnfv.storage.identity import file_identity
 
 __all__ = ["Blocks", "Segment", "import_faiss", "row_blocks", "write_segment"]
@@ -90,8 +91,8 @@ class Segment:
         for name in (_VECTORS, _IDS):
             _verify(folder / name, sha256.get(name))
         self.index = _read_index(folder / _VECTORS, dim)
-        self.ids = _read_ids(folder / _IDS)
-        if len(self.ids) != self.index.ntotal or self.ids.null_count:
+        self.ids = _read_ids(folder / _IDS, self.index.ntotal)
+        if self.ids.null_count:
             raise ValueError(f"{folder} has not one id for each vector: make the index again")
 
     def __len__(self) -> int:
@@ -142,9 +143,14 @@ def _read_index(path: Path, dim: int) -> Any:
         raise ValueError(f"{path} is not an index that faiss can read: make the index again") from error
 
 
-def _read_ids(path: Path) -> pa.Array:
+def _read_ids(path: Path, count: int) -> pa.Array:
+    """As many ids as there are vectors."""
     try:
-        column = pq.read_table(path, columns=["id"]).column("id").cast(pa.large_string())
-    except (pa.ArrowException, KeyError, OSError) as error:
-        raise ValueError(f"{path} is not a file of ids that rnnfv wrote: make the index again") from error
-    return column.combine_chunks()
+        with pq.ParquetFile(path, read_dictionary=["id"]) as file:
+            if file.metadata.num_rows != count:
+                raise ValueError("there is not one id for each vector")
+            ids = id_column(path, file)
+            ids.validate(full=True)
+    except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a file of ids that rnnfv wrote ({one_line(error)}): make the index again") from error
+    return ids.cast(pa.large_string())

@@ -9,11 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage.atomic import atomic_file
+from rnnfv.storage.bounds import refuse_inflated
 
 __all__ = [
     "FeatureShard",
@@ -164,7 +166,8 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
-            ids = [name for name in _names(pq.read_table(path, columns=["id"]).column("id").combine_chunks()) if name]
+            with pq.ParquetFile(path, read_dictionary=["id"]) as file:
+                ids = [name for name in _names(id_column(path, file)) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
         try:
@@ -199,14 +202,14 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(["id", "features"])
-        ids = table.column("id").combine_chunks()
-        rows = table.column("features").combine_chunks()
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=["id"]) as file:
+            refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
+            ids = id_column(path, file)
+            rows = file.read(["features"]).column("features").combine_chunks()
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         missing = isinstance(error, KeyError)
         what = "has no columns id and features" if missing else "is damaged or not a Parquet file"
-        raise ValueError(f"{path} {what} ({_one_line(error)}): write it again, or move it away") from error
+        raise ValueError(f"{path} {what} ({one_line(error)}): write it again, or move it away") from error
     try:
         return _to_shard(_names(ids), _Steps(rows), dim)
     except (TypeError, ValueError) as error:
@@ -311,9 +314,30 @@ def _unfold(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.bo
     return array.values, offsets, array.is_null().to_numpy(zero_copy_only=False)
 
 
+def id_column(path: Path, file: pq.ParquetFile) -> pa.Array:
+    """The column "id" of a file that was opened with ``read_dictionary=["id"]``, so that one text for many rows is one.
+
+    Raises
+    ------
+    ValueError
+        If the ids, each with its own text, are much larger than the file.
+    """
+    ids = file.read(["id"]).column("id").combine_chunks()
+    if not pa.types.is_dictionary(ids.type):
+        return ids
+    if pa.types.is_string(ids.type.value_type) or pa.types.is_large_string(ids.type.value_type):
+        lengths = pc.binary_length(ids.dictionary).take(ids.indices)
+        refuse_inflated("its column id", pc.sum(lengths).as_py() or 0, path.stat().st_size)
+    return ids.dictionary_decode()
+
+
+def _declared(metadata: pq.FileMetaData) -> int:
+    """Bytes of all numbers in a file, if it is as its footer says."""
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return 4 * sum(group.column(j).num_values for group in groups for j in range(metadata.num_columns))
+
+
 def _names(ids: pa.Array) -> list[str | None]:
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_decode()
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"the column id must hold strings; got {ids.type}")
     return list(ids.to_pylist())
@@ -342,5 +366,5 @@ def _refuse_repeated(ids: list[str], seen: set[str] | None = None) -> None:
         seen.add(name)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
