@@ -89,6 +89,9 @@ class VideoStream:
             self._container.close()
             raise VideoError(f"{name}: has no moving picture in it, only sound, or is damaged: leave it out")
         self._stream = streams[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise VideoError(f"{name}: its coding is not known to FFmpeg: {remedy}")
         self._stream.codec_context.options = limits
         self._stream.thread_count = 1  # videos are decoded side by side; more threads for one only cost
         self._has_end = has_end

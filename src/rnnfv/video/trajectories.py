@@ -206,12 +206,16 @@ def _parse(path: Path | str, numbered: list[tuple[int, bytes]], width: int) -> N
     rows = _numbers([line for _, line in numbered])
     if rows is not None and rows.shape[1] == width:
         return rows
-    split = ((number, line.decode("ascii", "replace").split()) for number, line in numbered)
-    number, words = next((n, words) for n, words in split if len(words) != width or _numbers([" ".join(words)]) is None)
-    if len(words) != width:
-        raise ValueError(f"{path}, line {number}: {len(words)} numbers, but the lines before it have {width}")
-    wrong = next(word for word in words if _numbers([word]) is None)
-    raise ValueError(f"{path}, line {number}: {wrong[:20]!r} is not a finite number")
+    for number, line in numbered:
+        words = line.decode("ascii", "replace").split()
+        if len(words) != width:
+            raise ValueError(f"{path}, line {number}: {len(words)} numbers, but the lines before it have {width}")
+        row = _numbers([line])
+        if row is None or row.shape != (1, width):
+            # If every word is a number, something else is between them, such as half a line end.
+            wrong = next((word for word in words if _numbers([word]) is None), line.decode("ascii", "replace"))
+            raise ValueError(f"{path}, line {number}: {wrong[:20]!r} is not a finite number")
+    raise ValueError(f"{path}, line {numbered[0][0]}: from here on, these are not lines of {width} numbers")
 
 
 def _numbers(lines: list[bytes] | list[str]) -> NDArray[np.float32] | None:
