@@ -79,7 +79,11 @@ def _by_hypothesis(options: argparse.Namespace) -> None:
     start, count = time.perf_counter(), 0
 
     @settings(
-        max_examples=1000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=1000,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(inputs_of(target))
     def test(data: bytes) -> None:

@@ -67,7 +67,9 @@ def _run(name: str, seconds: int) -> bool:
     count, taken = int(counts[-1]) if counts else 0, time.perf_counter() - start
     inputs = sorted(set(found.glob(f"{name}-*")) - before)
     is_clean = code == 0 and not inputs
-    verdict = "clean" if is_clean else f"FOUND {', '.join(map(str, inputs)) or 'no input'} (exit code {code}, said in {log})"
+    verdict = (
+        "clean" if is_clean else f"FOUND {', '.join(map(str, inputs)) or 'no input'} (exit code {code}, said in {log})"
+    )
     print(f"{name:<16} {count:>9,} executions {count / taken:>8,.0f}/s  {verdict}", flush=True)
     return is_clean
 

@@ -19,7 +19,7 @@ LONGEST = 10.0  # seconds that reading one small file may take
 _BETWEEN = b"\n=====8<=====\n"  # between the files of a folder that is one input
 
 
-class Finding(AssertionError):
+class Finding(AssertionError):  # noqa: N818, it is no error of ours
     """The rule is broken; the text says how."""
 
 

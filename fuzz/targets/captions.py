@@ -27,5 +27,16 @@ TARGET = Target(
     _seeds,
     file_as("dataset.json"),
     _read,
-    tokens=(b'"filepath"', b'"raw"', b'"tokens"', b'"\\ud800"', b"null", b"[]", b"{}", b'"\\n"', b"1e999", b'"\\u0000"'),
+    tokens=(
+        b'"filepath"',
+        b'"raw"',
+        b'"tokens"',
+        b'"\\ud800"',
+        b"null",
+        b"[]",
+        b"{}",
+        b'"\\n"',
+        b"1e999",
+        b'"\\u0000"',
+    ),
 )

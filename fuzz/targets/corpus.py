@@ -17,4 +17,6 @@ def _read(path: Path) -> None:
         pass
 
 
-TARGET = Target(_seeds, file_as("sentences.txt"), _read, tokens=(b"1\t", b"\n", b"\r", b"\xe2\x80\xa8", b"\xed\xa0\x80"))
+TARGET = Target(
+    _seeds, file_as("sentences.txt"), _read, tokens=(b"1\t", b"\n", b"\r", b"\xe2\x80\xa8", b"\xed\xa0\x80")
+)

@@ -14,7 +14,9 @@ from rnnfv.storage import count_sequences, read_features, refuse_repeated_ids, w
 
 def _seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        ours = write_features(folder, ["a", "b"], [np.ones((3, 2)), np.zeros((1, 2))], metadata={"note": 1}).read_bytes()
+        ours = write_features(
+            folder, ["a", "b"], [np.ones((3, 2)), np.zeros((1, 2))], metadata={"note": 1}
+        ).read_bytes()
     ids = pa.array(["a", "b", None]).dictionary_encode()
     table = pa.table({"id": ids, "features": [[[1.0, 2.0], [3.0, None]], [], None]})
     others = []

@@ -11,4 +11,6 @@ def _seeds() -> list[bytes]:
     return [b"\n=====8<=====\n".join([clip + b" %d \n" % flag for clip in clips for flag in (1, 2, 0)])]
 
 
-TARGET = Target(_seeds, files_as(*_NAMES), hmdb51_manifest, tokens=(b" 1\n", b" 2\n", b"_run_f_cm_np1_fr_goo_0.avi", b"\0", b"\xff"))
+TARGET = Target(
+    _seeds, files_as(*_NAMES), hmdb51_manifest, tokens=(b" 1\n", b" 2\n", b"_run_f_cm_np1_fr_goo_0.avi", b"\0", b"\xff")
+)

@@ -20,4 +20,6 @@ def _read(path: Path) -> None:
         raise ValueError(f"{path}: {error}") from error
 
 
-TARGET = Target(_seeds, file_as("manifest.csv"), _read, tokens=(b'"', b",", b"\n", b"\r", b"\0", b"train", b"split3", b"a" * 200))
+TARGET = Target(
+    _seeds, file_as("manifest.csv"), _read, tokens=(b'"', b",", b"\n", b"\r", b"\0", b"train", b"split3", b"a" * 200)
+)

@@ -35,6 +35,14 @@ def _place(folder: Path, data: bytes) -> Path:
 
 
 _KINDS = ("array", "dict", "dtype", "estimator", "float", "scalar", "strings", "tuple", "type")
-_TOKENS = (*(f'{{"kind": "{kind}"'.encode() for kind in _KINDS), b"1e9", b"100000000", b"[]", b"null", b'"U1024"', b'"sklearn.PCA"')
+_TOKENS = (
+    *(f'{{"kind": "{kind}"'.encode() for kind in _KINDS),
+    b"1e9",
+    b"100000000",
+    b"[]",
+    b"null",
+    b'"U1024"',
+    b'"sklearn.PCA"',
+)
 
 TARGET = Target(_seeds, _place, rnnfv.load, _TOKENS)

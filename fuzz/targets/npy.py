@@ -21,4 +21,6 @@ def _seeds() -> list[bytes]:
     return [*map(_saved, arrays), archive.getvalue()]
 
 
-TARGET = Target(_seeds, file_as("feats.npy"), read_vectors, tokens=(b"(3, ", b"'|O'", b"'<f4'", b"-1", b"99999999999", b"'"))
+TARGET = Target(
+    _seeds, file_as("feats.npy"), read_vectors, tokens=(b"(3, ", b"'|O'", b"'<f4'", b"-1", b"99999999999", b"'")
+)

@@ -22,7 +22,11 @@ def _seeds() -> list[bytes]:
         file = io.BytesIO()
         image.save(file, form, **({"exif": exif} if form in ("JPEG", "PNG", "TIFF", "WEBP") else {}))
         seeds.append(file.getvalue())
-    for form, options in (("PNG", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_deflate"})):
+    for form, options in (
+        ("PNG", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_deflate"}),
+    ):
         file = io.BytesIO()
         grey.save(file, form, **options)
         seeds.append(file.getvalue())
@@ -33,6 +37,18 @@ TARGET = Target(
     _seeds,
     file_as("picture"),
     read_picture,
-    tokens=(b"IHDR", b"IDAT", b"iCCP", b"\xff\xc0", b"\xff\xda", b"RIFF", b"WEBPVP8X", b"ANIM", b"GIF89a", b"II*\0", b"P6 "),
+    tokens=(
+        b"IHDR",
+        b"IDAT",
+        b"iCCP",
+        b"\xff\xc0",
+        b"\xff\xda",
+        b"RIFF",
+        b"WEBPVP8X",
+        b"ANIM",
+        b"GIF89a",
+        b"II*\0",
+        b"P6 ",
+    ),
     most_memory=_MOST,
 )

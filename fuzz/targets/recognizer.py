@@ -56,4 +56,6 @@ def _place(folder: Path, data: bytes) -> Path:
     return folder
 
 
-TARGET = Target(_seeds, _place, load_recognizer, tokens=(b"null", b'"fps"', b'"every"', b'"weights"', b'"\\u0000"', b"[]", b"1e999"))
+TARGET = Target(
+    _seeds, _place, load_recognizer, tokens=(b"null", b'"fps"', b'"every"', b'"weights"', b'"\\u0000"', b"[]", b"1e999")
+)

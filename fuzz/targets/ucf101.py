@@ -11,4 +11,6 @@ def _seeds() -> list[bytes]:
     return [b"\n=====8<=====\n".join([b"1 Archery\n2 Bowling\n", *[train + b" 1\n", test + b"\n"] * 3])]
 
 
-TARGET = Target(_seeds, files_as(*_NAMES), ucf101_manifest, tokens=(b"Bowling/v_Bowling_g01_c01.avi", b" 2\n", b"\0", b"\xff"))
+TARGET = Target(
+    _seeds, files_as(*_NAMES), ucf101_manifest, tokens=(b"Bowling/v_Bowling_g01_c01.avi", b" 2\n", b"\0", b"\xff")
+)

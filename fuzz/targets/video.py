@@ -9,7 +9,14 @@ import numpy as np
 from fuzz.target import Target, file_as
 from rnnfv.video.decode import Sampling, read_frames
 
-_KINDS = (("mp4", "mpeg4"), ("avi", "mpeg4"), ("mkv", "libx264"), ("webm", "libvpx"), ("mpg", "mpeg1video"), ("gif", "gif"))
+_KINDS = (
+    ("mp4", "mpeg4"),
+    ("avi", "mpeg4"),
+    ("mkv", "libx264"),
+    ("webm", "libvpx"),
+    ("mpg", "mpeg1video"),
+    ("gif", "gif"),
+)
 _MOST = 2 << 30  # bytes: a frame may have 67 million pixels, and codecs keep several
 _MOST_FRAMES = 200
 
@@ -25,7 +32,9 @@ def _seeds() -> list[bytes]:
                 stream.height, stream.width = images.shape[1:3]
                 stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
                 for image in images:
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=stream.pix_fmt)))
+                    container.mux(
+                        stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=stream.pix_fmt))
+                    )
                 container.mux(stream.encode())
             seeds.append(path.read_bytes())
     return seeds
@@ -38,4 +47,10 @@ def _read(path: Path) -> None:
     frames.close()
 
 
-TARGET = Target(_seeds, file_as("clip"), _read, tokens=(b"moov", b"stts", b"elst", b"RIFF", b"\x1aE\xdf\xa3", b"#EXTM3U\n"), most_memory=_MOST)
+TARGET = Target(
+    _seeds,
+    file_as("clip"),
+    _read,
+    tokens=(b"moov", b"stts", b"elst", b"RIFF", b"\x1aE\xdf\xa3", b"#EXTM3U\n"),
+    most_memory=_MOST,
+)

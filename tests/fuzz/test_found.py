@@ -24,8 +24,8 @@ from rnnfv.datasets.captions import read_captions
 from rnnfv.datasets.hmdb51 import hmdb51_manifest
 from rnnfv.datasets.manifest import read_manifest
 from rnnfv.datasets.ucf101 import ucf101_manifest
-from rnnfv.recipes.retrieval import load_retrieval
 from rnnfv.recipes.recognizer import load_recognizer
+from rnnfv.recipes.retrieval import load_retrieval
 from rnnfv.storage import VectorIndex, open_index, read_features
 from rnnfv.text.vectors import load_word_vectors
 from rnnfv.video.decode import Sampling, VideoError, read_frames

@@ -341,7 +341,7 @@ def test_a_file_that_says_it_is_larger_than_it_is(filled):
         content = bytearray((filled.folder / name).read_bytes())
         content[8:16] = (10**12).to_bytes(8, "little")
         forge(filled, name, bytes(content))
-        with pytest.raises(ValueError, match="its size is not what it says|do not hold all vectors"):
+        with pytest.raises(ValueError, match=r"its size is not what it says|do not hold all vectors"):
             open_index(filled.folder)
 
 

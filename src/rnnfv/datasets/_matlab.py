@@ -74,12 +74,11 @@ class _Matrix:
             raise ValueError(f"{self.name!r} is not a matrix of floats")
         count = math.prod(self._shape)
         refuse_inflated(f"its matrix {self.name!r}", count * np.dtype(dtype).itemsize, self._path.stat().st_size)
-        kind, size, data = self._tag()
+        kind, size, short = self._tag()
         stored = np.dtype(self._order + _NUMBERS.get(kind, "V1"))
         if stored.kind == "V" or size != count * stored.itemsize:
             raise ValueError(f"the numbers of {self.name!r} are not as many as it says")
-        if data is None:
-            data = self._source.read(size)
+        data = self._source.read(size) if short is None else short
         return np.frombuffer(data, stored, count).astype(dtype, copy=False).reshape(self._shape[::-1])
 
     def _small(self) -> bytes:

@@ -199,9 +199,13 @@ def _captions(path: Path, names: list[str], splits: list[str], sentences: Sequen
     seen: set[str] = set()
     for name, texts in zip(names, sentences, strict=True):
         if name in seen:
-            raise ValueError(f"{path}: the image {name!r:.100} comes a second time: every image needs a name of its own")
+            raise ValueError(
+                f"{path}: the image {name!r:.100} comes a second time: every image needs a name of its own"
+            )
         if not texts:
-            raise ValueError(f"{path}: the image {name!r:.100} has no sentence: remove it, and its row of the image vectors")
+            raise ValueError(
+                f"{path}: the image {name!r:.100} has no sentence: remove it, and its row of the image vectors"
+            )
         seen.add(name)
     together = [text for texts in sentences for text in texts]
     return Captions(

@@ -31,9 +31,9 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
     Parameters
     ----------
     path : str or Path
-        An .npy file of shape (n, d), which is mapped, not read into memory; or a .mat file of MATLAB's format 5 to 7.3,
-        such as the field's ``vgg_feats.mat``, with the matrix "feats" of shape (d, n), at most 100 times as large as the
-        file. Format 7.3 needs h5py. Or a folder of features, as
+        An .npy file of shape (n, d), which is mapped, not read into memory; or a .mat file of format 5 to 7.3,
+        such as the field's ``vgg_feats.mat``, with the matrix "feats" of shape (d, n), at most 100 times as large as
+        the file. Format 7.3 needs h5py. Or a folder of features, as
         `rnnfv.recipes.picture_features.extract_pictures` writes it: an image's vector is found by its filename, or by
         the last part of it where those of all images, and of all features, are different.
     captions : Captions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,5 +116,5 @@ def _believed(path: Path, count: int, size: int) -> int:
     return count
 
 
-def _take(file: BinaryIO, form: struct.Struct) -> tuple[int, ...]:
+def _take(file: BinaryIO, form: struct.Struct) -> tuple[Any, ...]:
     return form.unpack(file.read(form.size))

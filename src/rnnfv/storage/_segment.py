@@ -152,5 +152,7 @@ def _read_ids(path: Path, count: int) -> pa.Array:
             ids = id_column(path, file)
             ids.validate(full=True)
     except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of ids that rnnfv wrote ({one_line(error)}): make the index again") from error
+        raise ValueError(
+            f"{path} is not a file of ids that rnnfv wrote ({one_line(error)}): make the index again"
+        ) from error
     return ids.cast(pa.large_string())
