@@ -365,7 +365,7 @@ def test_statistics_of_a_parquet_file_that_are_not_its_own(tmp_path):
     """Arrow's account of a column ended the process."""
     found = 0
     seed = load_target("features").seeds()[1]
-    for at in range(seed.rindex(b"ARROW:schema") if b"ARROW:schema" in seed else len(seed) - 8, len(seed) // 2, -1):
+    for at in range(len(seed) // 4, len(seed)):
         path = tmp_path / "part-00000.parquet"
         path.write_bytes(seed[:at] + bytes([seed[at] ^ 0x10]) + seed[at + 1 :])
         try:

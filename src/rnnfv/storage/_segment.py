@@ -149,7 +149,7 @@ def _read_ids(path: Path, count: int) -> pa.Array:
         with pq.ParquetFile(path, read_dictionary=["id"]) as file:
             if file.metadata.num_rows != count:
                 raise ValueError("there is not one id for each vector")
-            ids = id_column(path, file)
+            ids = id_column(path, file.read(["id"]))
             ids.validate(full=True)
     except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(

@@ -167,7 +167,7 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     for path in shards:
         try:
             with pq.ParquetFile(path, read_dictionary=["id"]) as file:
-                ids = [name for name in _names(id_column(path, file)) if name]
+                ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
         try:
@@ -204,8 +204,9 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=["id"]) as file:
             refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
-            ids = id_column(path, file)
-            rows = file.read(["features"]).column("features").combine_chunks()
+            table = file.read(["id", "features"])
+        ids = id_column(path, table)
+        rows = table.column("features").combine_chunks()
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         missing = isinstance(error, KeyError)
         what = "has no columns id and features" if missing else "is damaged or not a Parquet file"
@@ -314,15 +315,15 @@ def _unfold(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.bo
     return array.values, offsets, array.is_null().to_numpy(zero_copy_only=False)
 
 
-def id_column(path: Path, file: pq.ParquetFile) -> pa.Array:
-    """The column "id" of a file that was opened with ``read_dictionary=["id"]``, so that one text for many rows is one.
+def id_column(path: Path, table: pa.Table) -> pa.Array:
+    """The column "id" of a file that was read with ``read_dictionary=["id"]``, so that one text for many rows is one.
 
     Raises
     ------
     ValueError
         If the ids, each with its own text, are much larger than the file.
     """
-    ids = file.read(["id"]).column("id").combine_chunks()
+    ids = table.column("id").combine_chunks()
     if not pa.types.is_dictionary(ids.type):
         return ids
     if pa.types.is_string(ids.type.value_type) or pa.types.is_large_string(ids.type.value_type):
