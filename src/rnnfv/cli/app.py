@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from rnnfv import __version__
 from rnnfv.cli.action import action
-from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
+from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.retrieval import retrieval
 
 app = App(
@@ -204,12 +206,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        code = app(
-            arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
-        )
+        with _sigterm_raises():
+            code = app(
+                arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
+            )
     except CycloptsError as error:
         errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
         code = WRONG_USAGE
+    except _Terminated:
+        errors.print("rnnfv: terminated")
+        code = TERMINATED
     except KeyboardInterrupt:
         errors.print("rnnfv: interrupted")
         code = INTERRUPTED
@@ -217,6 +223,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         errors.print(f"rnnfv: {error}", markup=False, highlight=False)
         code = FAILED
     sys.exit(code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came. To a command it is what Ctrl-C is."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let the first SIGTERM raise, so that a command puts away its things; further ones do not disturb it."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _at_least_one(n: int) -> None:
