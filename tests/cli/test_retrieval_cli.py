@@ -130,10 +130,16 @@ def test_nets_may_learn_from_a_corpus(data, tmp_path):
         (["--encoder", "tf-idf", "--json", "."], ". is a folder"),
         (["--encoder", "rnn-fv", "--words", "w.txt", "--hidden-size", "0"], "hidden_size is 0"),
         (["--encoder", "tf-idf", "--seeds", "0"], "--seeds is 0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--dropout", "1"], "--dropout is 1.0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--learning-rate", "0"], "--learning-rate is 0.0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--weight-decay", "-1"], "--weight-decay is -1.0"),
+        (["--encoder", "mean", "--words", "w.txt", "--reverse"], "does not see the order"),
+        (["--encoder", "tf-idf", "--corpus-sentences", "2"], "give that, too"),
+        (["--encoder", "mean", "--words", "w", "--ica", "--corpus", "c", "--corpus-sentences", "0"], "sentences is 0"),
     ],
 )
 def test_wrong_use_is_one_line(data, options, message, capsys):
-    assert run("retrieval", "evaluate", *data[0], *options) == 1
+    assert run("retrieval", "evaluate", *data[0], *options) == (1 if "missing.txt" in options else 2)
     error = capsys.readouterr().err.strip()
     assert message in error.splitlines()[-1]
 
@@ -145,7 +151,7 @@ def test_wrong_files_are_one_line(data, tmp_path, capsys):
     assert "vectors of 3 images, but there are 135 images" in capsys.readouterr().err
     assert run("retrieval", "combine", tmp_path, *files) == 1
     assert "rnnfv retrieval fit" in capsys.readouterr().err
-    assert run("retrieval", "combine", *files) == 1
+    assert run("retrieval", "combine", *files) == 2
     assert "give the folders" in capsys.readouterr().err
 
 
@@ -244,3 +250,21 @@ def test_a_picture_file_is_annotated_through_the_models_backbone(word_file, tmp_
     assert [result["sentence"] for result in found[0]] == [result["sentence"] for result in found[1]]
     assert run("retrieval", "annotate", pictures[20], *where) == 1
     assert "are needed: give --weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "a dog", "--model", "m", "--images", "i", "--top", "0"], "--top is 0"),
+        (["search", "a dog", "--model", "m", "--images", "i", "--html", "."], ". is a folder"),
+        (["annotate", "a.jpg", "--model", "m", "--sentences", "s", "--top", "-1"], "--top is -1"),
+        (["annotate", "a.jpg", "--model", "m", "--sentences", "s", "--captions", "c"], "of --vectors"),
+        (["annotate", "a", "--model", "m", "--sentences", "s", "--vectors", "v", "--weights", "w"], "--weights is for"),
+        (["index-images", "v.npy", "--model", "m", "--out", "o"], "give the data set with --captions"),
+        (["index-images", ".", "--model", "m", "--out", "o", "--split", "test"], "give --captions, too"),
+        (["index-sentences", __file__, "--model", "m", "--out", "o", "--split", "test"], "a text has no splits"),
+    ],
+)
+def test_wrong_use_of_indexes_is_told_before_the_work(arguments, message, capsys):
+    assert run("retrieval", *arguments) == 2
+    assert message in capsys.readouterr().err

@@ -14,11 +14,12 @@ from rnnfv.recipes import retrieval
 from rnnfv.recipes import sentences as sides
 from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows
 from rnnfv.recipes.retrieval import fit_retrieval, load_retrieval, report_of, total_recall, words_of
-from rnnfv.recipes.sentences import ENCODERS, SentenceSettings, encode, encoded_blocks, fit_sentence_side
+from rnnfv.recipes.sentence_settings import ENCODERS, SentenceSettings
+from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side
 from rnnfv.storage import ModelFolderError
 from rnnfv.text.sentences import SentenceReader
 
-SMALL = {"n_components": 3, "hidden_size": 12, "coordinates": 300, "max_epochs": 4, "batch_size": 8}
+SMALL = {"components": 3, "hidden_size": 12, "coordinates": 300, "epochs": 4, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_the_chosen_eta_and_epoch_are_the_best_in_validation(models, parts):
 def test_validation_only_chooses(models, parts, reader):
     """With other validation pairs the net and the directions of one eta are the same to the bit."""
     train, validation, _ = parts
-    settings = SentenceSettings("rnn-fv", **SMALL | {"max_epochs": 1})
+    settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})
     poisoned = dataclasses.replace(validation, images=validation.images[::-1].copy(), texts=validation.texts[::-1])
     one, other = (fit_retrieval(train, v, settings, reader, etas=[0.1]) for v in (validation, poisoned))
     assert (one.cca.x_weights_ == other.cca.x_weights_).all()
@@ -115,7 +116,7 @@ def test_blocks_make_up_the_whole(models, parts, monkeypatch):
 
 def test_reversed_words_make_another_model(parts, reader):
     train, validation, test = parts
-    settings = SentenceSettings("rnn-fv", is_reversed=True, **SMALL)
+    settings = SentenceSettings("rnn-fv", reverse=True, **SMALL)
     model = fit_retrieval(train, validation, settings, reader)
     seqs = model.sentences["words"].transform([["a", "dog"]])
     assert model.sentences["words"].words_[seqs.values].tolist() == ["dog", "a", "</s>"]
@@ -136,7 +137,7 @@ def test_words_of_a_model_are_its_encodings_of_single_words(models, parts):
 
 @pytest.mark.filterwarnings("ignore:FastICA did not converge")  # ten words drawn at random have none
 def test_independent_components_replace_the_word_vectors(parts, reader):
-    settings = SentenceSettings("gmm-fv", has_ica=True, **SMALL)
+    settings = SentenceSettings("gmm-fv", ica=True, **SMALL)
     side = fit_sentence_side(settings, reader, parts[0].texts)
     table = side["words"].vectors_
     np.testing.assert_allclose(np.linalg.norm(table, axis=1), 10, rtol=1e-5)
@@ -185,7 +186,7 @@ def test_seeds_differ_and_repeat(parts, word_file):
 
     train, validation, test = parts
     whole = Parts(train, validation, test, None)
-    settings = SentenceSettings("rnn-fv", **SMALL | {"max_epochs": 1})
+    settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})
     first, second, again = fit_models(whole, settings, [str(word_file)], seeds=[0, 1, 0], etas=[0.1])
     assert (first.cca.x_weights_ == again.cca.x_weights_).all()
     assert (first.cca.x_weights_ != second.cca.x_weights_).any()
@@ -218,8 +219,8 @@ def test_query_rows_name_what_was_found():
     ("parameters", "message"),
     [
         ({"encoder": "lstm"}, "choose among mean, tf-idf"),
-        ({"encoder": "mean", "is_reversed": True}, "does not see the order"),
-        ({"encoder": "rnn-fv", "has_ica": True}, "ICA is for mean pooling and mixtures"),
+        ({"encoder": "mean", "reverse": True}, "does not see the order"),
+        ({"encoder": "rnn-fv", "ica": True}, "ICA is for mean pooling and mixtures"),
     ],
 )
 def test_settings_that_make_no_sense(parameters, message):

@@ -6,12 +6,12 @@ import pytest
 from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.retrieval import fit_retrieval
 from rnnfv.recipes.search import Searcher
-from rnnfv.recipes.sentences import SentenceSettings
+from rnnfv.recipes.sentence_settings import SentenceSettings
 from rnnfv.text.sentences import SentenceReader
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 
-SMALL = {"n_components": 2, "hidden_size": 8, "max_epochs": 1}
+SMALL = {"components": 2, "hidden_size": 8, "epochs": 1}
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.retrieval import retrieval
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 
 app = App(
     name="rnnfv",
@@ -32,7 +33,7 @@ app.command(retrieval)
 def demo(
     *,
     out: Path = Path("demo"),
-    seeds: Annotated[int, Parameter(validator=lambda _, n: _at_least_one(n))] = 1,
+    seeds: int = 1,
     json: Path | None = None,
 ) -> int:
     """Compare the encoders on Japanese Vowels, a real data set that comes with the package.
@@ -53,6 +54,8 @@ def demo(
     """
     from rnnfv.cli.demo import run_demo
 
+    at_least_one(seeds=seeds)
+    check_outputs(json)
     run_demo(out, seeds, json)
     return 0
 
@@ -93,8 +96,8 @@ def extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
-    pixels: str | None = None,
-    crops: int | None = None,
+    pixels: Literal["imagenet", "caffe", "raw", "unit"] | None = None,
+    crops: Literal[1, 10] | None = None,
     relu: bool | None = None,
     mean: Path | None = None,
     revision: str | None = None,
@@ -207,11 +210,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     errors = Console(stderr=True, soft_wrap=True)
     try:
         with _sigterm_raises():
-            code = app(
-                arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
-            )
+            with usage():  # groups of options check themselves when they are made
+                command, bound, _ = app.parse_args(
+                    arguments, exit_on_error=False, print_error=False, error_console=errors
+                )
+            code = command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
+        code = WRONG_USAGE
+    except UsageError as error:
+        errors.print(f"rnnfv: {error}", markup=False, highlight=False)
         code = WRONG_USAGE
     except _Terminated:
         errors.print("rnnfv: terminated")
@@ -242,8 +250,3 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _at_least_one(n: int) -> None:
-    if n < 1:
-        raise ValueError("it must be at least 1")

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnfv.cli.terminal import notes
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.recipes.search import Searcher
@@ -30,6 +31,8 @@ def run_index_images(
     pictures: Path | None,
 ) -> None:
     """Encode images and add them to the index."""
+    if split is not None and captions is None:
+        raise UsageError("--split is of the captions: give --captions, too")
     names, values = _images(vectors, captions, split)
     if pictures is not None and not pictures.is_dir():
         raise FileNotFoundError(f"{pictures} is not a folder of pictures")
@@ -44,9 +47,10 @@ def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split:
     sentences: Any = Corpus(texts)
     if texts.suffix == ".json" or texts.is_dir():
         captions = read_captions(texts)
-        sentences = (captions if split is None else captions.part(split)).raw
+        with usage():
+            sentences = (captions if split is None else captions.part(split)).raw
     elif split is not None:
-        raise ValueError("--split is for captions; a text has no splits")
+        raise UsageError("--split is for captions; a text has no splits")
     with _status("encoding sentences"):
         added, unknown = Searcher(models).index_sentences(sentences, out)
     left_out = f"; {unknown} have no known word and were left out" if unknown else ""
@@ -63,6 +67,8 @@ def run_search(
     as_json: bool,
 ) -> None:
     """Print the pictures found, and write the sheet."""
+    at_least_one(top=top)
+    check_outputs(html)
     found, place = Searcher(models).find_images(sentence, images, top)
     folder = pictures if pictures is not None else Path(place) if place else None
     files = [None if folder is None else folder / name for name, _ in found]
@@ -82,6 +88,11 @@ def run_annotate(
     as_json: bool,
 ) -> None:
     """Print the sentences found."""
+    at_least_one(top=top)
+    if vectors is None and captions is not None:
+        raise UsageError("--captions names the images of --vectors: give that, too, or leave it out")
+    if vectors is not None and weights is not None:
+        raise UsageError("--weights is for picture files: leave it out with --vectors")
     searcher = Searcher(models)
     if vectors is None:
         vector = searcher.picture_vector(image, weights)
@@ -97,13 +108,14 @@ def _images(vectors: Path, captions: Path | None, split: str | None) -> tuple[li
     """Names and vectors of images: of a data set, or of a folder of features."""
     if captions is None:
         if not vectors.is_dir():
-            raise ValueError(f"{vectors} has vectors without names: give the data set with --captions")
+            raise UsageError(f"{vectors} has vectors without names: give the data set with --captions")
         return _of_features(vectors)
     listed: Captions = read_captions(captions)
     values = read_image_vectors(vectors, listed)
     if split is None:
         return listed.filenames.tolist(), values
-    part = listed.part(split)
+    with usage():
+        part = listed.part(split)
     return part.filenames.tolist(), values[part.rows]
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rnnfv.datasets.captions import Captions
 from rnnfv.metrics import Cosines, retrieval_ranks
 from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
-from rnnfv.recipes.sentences import SentenceSettings, Texts
+from rnnfv.recipes.sentence_settings import SentenceSettings
+from rnnfv.recipes.sentences import Texts
 from rnnfv.text.sentences import SentenceReader
 
 __all__ = ["Combination", "Parts", "fit_models", "mean_report", "parts_of", "query_rows", "reader_of"]
