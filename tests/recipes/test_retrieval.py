@@ -12,7 +12,7 @@ from rnnfv.metrics import retrieval_report
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes import retrieval
 from rnnfv.recipes import sentences as sides
-from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows
+from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows, reader_of
 from rnnfv.recipes.retrieval import fit_retrieval, load_retrieval, report_of, total_recall, words_of
 from rnnfv.recipes.sentence_settings import ENCODERS, SentenceSettings
 from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side
@@ -239,3 +239,11 @@ def test_missing_words_and_etas(parts):
     with pytest.raises(ValueError, match="no eta"):
         fit_retrieval(parts[0], parts[1], SentenceSettings("tf-idf"), etas=[])
     assert math.isfinite(total_recall(report(fit_retrieval(parts[0], parts[1], SentenceSettings("tf-idf")), parts[2])))
+
+
+def test_the_end_token_does_not_depend_on_other_sentences(word_file):
+    learnt = [["a", "dog"], ["the", "dog"]]
+    alone, more = (reader_of([str(word_file)], learnt, others) for others in ([], [["cat", "sees"]]))
+    vector = dict(zip(more.words_, more.vectors_, strict=True))
+    np.testing.assert_allclose(vector["</s>"], np.mean([vector[word] for word in ("a", "dog", "the")], axis=0), 1e-6)
+    np.testing.assert_array_equal(alone.vectors_[0], more.vectors_[0])

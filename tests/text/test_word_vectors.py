@@ -229,6 +229,15 @@ def test_extra_words_are_the_first_of_each_file_in_lower_case(two_files):
     assert found.words == ["</s>", "dog", "cat", "paris", "dogs"]
 
 
+def test_the_end_is_the_mean_of_the_words_that_are_learnt_from(tmp_path):
+    path = write(tmp_path, "a.txt", b"a 0 2\nb 3 0\nc 1 1\nd 1 0\n")
+    found = load_word_vectors(path, ["b", "a", "b"], extra_words=4, others=["c", "a", "x"])
+    assert found.words == ["</s>", "b", "a", "c", "d"]
+    np.testing.assert_allclose(found.vectors[0], [0.5, 0.5])
+    with pytest.raises(ValueError, match="none of the 1 words"):
+        load_word_vectors(path, ["x"], others=["a"])
+
+
 def test_a_vector_of_zeros_stays_one(tmp_path):
     path = write(tmp_path, "a.txt", b"a 0 0\nb 0 2\n")
     assert load_word_vectors(path, ["a", "b"]).vectors[1:].tolist() == [[0, 0], [0, 1]]

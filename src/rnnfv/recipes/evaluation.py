@@ -68,11 +68,12 @@ def reader_of(words: Sequence[str], learnt_from: Iterable[Any], others: Iterable
     words : sequence of str
         Paths of files of word vectors.
     learnt_from : iterable of sentences
-        What encoders are fitted on: only its words are targets of a net that predicts symbols.
+        What encoders are fitted on: only its words are targets of a net that predicts symbols, and the end token is
+        their mean where the files have none.
     others : iterable of sentences
         Their words are looked up, and nothing else is learnt from them.
     """
-    return SentenceReader(list(words), extra_words=_EXTRA_WORDS).fit(chain(learnt_from, others))
+    return SentenceReader(list(words), extra_words=_EXTRA_WORDS).fit(learnt_from, others=others)
 
 
 def fit_models(
