@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from rnnfv import RegularizedCCA
 from rnnfv.metrics import retrieval_report
@@ -13,9 +14,9 @@ from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes import retrieval
 from rnnfv.recipes import sentences as sides
 from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows, reader_of
-from rnnfv.recipes.retrieval import fit_retrieval, load_retrieval, report_of, total_recall, words_of
+from rnnfv.recipes.retrieval import Pairs, fit_retrieval, load_retrieval, report_of, total_recall, words_of
 from rnnfv.recipes.sentence_settings import ENCODERS, SentenceSettings
-from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side
+from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.storage import ModelFolderError
 from rnnfv.text.sentences import SentenceReader
 
@@ -247,3 +248,38 @@ def test_the_end_token_does_not_depend_on_other_sentences(word_file):
     vector = dict(zip(more.words_, more.vectors_, strict=True))
     np.testing.assert_allclose(vector["</s>"], np.mean([vector[word] for word in ("a", "dog", "the")], axis=0), 1e-6)
     np.testing.assert_array_equal(alone.vectors_[0], more.vectors_[0])
+
+
+@pytest.mark.parametrize("n_sentences", [300, 120])
+def test_pca_stands_before_the_cca_and_is_saved(parts, reader, tmp_path, monkeypatch, n_sentences):
+    """With more sentences than numbers it is fitted on blocks, else on all of them; the oracle is scikit-learn's."""
+    monkeypatch.setattr(sides, "_PCA_SENTENCES", n_sentences - 20)
+    monkeypatch.setattr(sides, "_BLOCK_VALUES", 1 << 13)
+    train = Pairs(parts[0].texts[:n_sentences], parts[0].images, parts[0].image_of_sentence[:n_sentences])
+    settings = SentenceSettings("hglmm-fv", components=8, pca=6)
+    model = fit_retrieval(train, parts[1], settings, reader)
+    assert list(model.sentences.named_steps) == ["words", "encoder", "normalizer", "pca"]
+    chosen = np.sort(np.random.default_rng(0).choice(n_sentences, n_sentences - 20, replace=False))
+    wide = encode(model.sentences[:-1], train.texts)
+    assert wide.shape[1] == 160
+    oracle = PCA(6, svd_solver="full").fit(wide[chosen].astype(np.float64))
+    ours = encode(model.sentences, train.texts)
+    np.testing.assert_allclose(np.abs(ours), np.abs(oracle.transform(wide)), atol=1e-4)
+    assert model.cca.x_weights_.shape[0] == 6
+    model.save(tmp_path / "model")
+    again = load_retrieval(tmp_path / "model")
+    assert again.note["settings"]["pca"] == 6
+    np.testing.assert_array_equal(again.encode_sentences(parts[2].texts), model.encode_sentences(parts[2].texts))
+
+
+def test_blocks_are_measured_before_the_pca(parts, reader, monkeypatch):
+    side = with_pca(fit_sentence_side(SentenceSettings("mean"), reader, parts[0].texts), parts[0].texts, 2)
+    monkeypatch.setattr(sides, "_BLOCK_VALUES", 40)
+    assert {len(block) for _, block in encoded_blocks(side, parts[0].texts)} == {4}  # of ten numbers
+
+
+def test_a_pca_that_reduces_nothing_is_refused(parts, reader):
+    with pytest.raises(ValueError, match=r"PCA to 10 numbers needs .* 300 sentences and 10 numbers"):
+        fit_retrieval(parts[0], parts[1], SentenceSettings("mean", pca=10), reader)
+    with pytest.raises(ValueError, match="pca is 0"):
+        SentenceSettings("mean", pca=0)

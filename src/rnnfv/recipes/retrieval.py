@@ -19,7 +19,7 @@ from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
-from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side
+from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
 
@@ -223,6 +223,9 @@ def fit_retrieval(
         judge = _EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
     side = fit_sentence_side(settings, reader, train.texts if corpus is None else corpus, seed=seed, judge=judge)
+    if settings.pca is not None:
+        report(f"PCA to {settings.pca} numbers")
+        side = with_pca(side, train.texts, settings.pca, seed)
     vectors = encode(side, validation.texts)
     recalls: dict[float, float] = {}
     for cca in _path(side, train, etas, report):

@@ -29,6 +29,8 @@ class SentenceSettings:
         Units of a net. Default: 100; 512 for rnn-fv-clsf.
     coordinates : int, optional
         Keep so many random numbers of a net's vectors. Default: all; 72,000 for rnn-fv-clsf.
+    pca : int, optional
+        Reduce the vectors to so many numbers by PCA, fitted on 300,000 training sentences at most, before the CCA.
     epochs : int
         Train a net for so many at most; of 1, 2, 4, 8, ... and the last, the one that val favours is kept.
     dropout : float
@@ -49,6 +51,7 @@ class SentenceSettings:
     components: int = 30
     hidden_size: int | None = None
     coordinates: int | None = None
+    pca: int | None = None
     epochs: int = 8
     dropout: float = 0.0
     weight_decay: float = 0.0
@@ -59,7 +62,7 @@ class SentenceSettings:
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise ValueError(f"there is no encoder {self.encoder!r}: choose among {', '.join(ENCODERS)}")
-        for name in ("components", "hidden_size", "coordinates", "epochs", "batch_size"):
+        for name in ("components", "hidden_size", "coordinates", "pca", "epochs", "batch_size"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
         if self.reverse and not is_net(self.encoder):

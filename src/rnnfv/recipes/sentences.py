@@ -11,6 +11,7 @@ from sklearn.decomposition import FastICA
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import normalize
 
+from rnnfv.decomposition import GramPCA
 from rnnfv.encoders.mean import MeanPooling
 from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector
@@ -20,7 +21,7 @@ from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = ["Texts", "encode", "encoded_blocks", "fit_sentence_side"]
+__all__ = ["Texts", "encode", "encoded_blocks", "fit_sentence_side", "with_pca"]
 
 _FAMILIES = {
     "gmm-fv": ["gaussian"],
@@ -31,6 +32,7 @@ _FAMILIES = {
 _ICA_SAMPLE, _ICA_ITERATIONS = 50_000, 200  # running words, and rounds at most
 _CLASSIFICATION_COORDINATES = 72_000
 _ICA_SCALE = 10.0  # SPEC S2: [18] multiplied its vectors by it
+_PCA_SENTENCES = 300_000  # that PCA is fitted on, at most (SPEC S21)
 _BLOCK_VALUES = 1 << 27  # numbers of the vectors made together: 512 MiB in float32
 
 Texts = Any  # sentences that can be counted and sliced, such as a list; each a string, or a list of words
@@ -49,6 +51,7 @@ def fit_sentence_side(
     Parameters
     ----------
     settings : SentenceSettings
+        But for ``pca``, which `with_pca` does.
     reader : SentenceReader or None
         Fitted on all sentences whose words it is to know, those that are learnt from first. None for "tf-idf".
     texts : list of sentences, or a `rnnfv.text.corpora.Corpus`
@@ -95,10 +98,48 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
     items: Any = texts
     if "words" in side.named_steps:
         items, side = texts if isinstance(texts, Sequences) else side["words"].transform(texts), side[1:]
-    size = max(1, _BLOCK_VALUES // side.transform(items[:1]).shape[1])
+    width = len(side["pca"].mean_) if "pca" in side.named_steps else side.transform(items[:1]).shape[1]
+    size = max(1, _BLOCK_VALUES // width)
     for start in range(0, len(items), size):
         rows = slice(start, min(start + size, len(items)))
         yield rows, side.transform(items[rows])
+
+
+def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0) -> Pipeline:
+    """The chain with a PCA of its vectors behind it (SPEC S21), fitted on a random sample of the training sentences.
+
+    Of n sentences and vectors of d numbers, with n above d, the vectors come in blocks and are never together:
+    see `rnnfv.GramPCA.fit_blocks` for memory and time. Else they are held, in less memory than that takes.
+
+    Parameters
+    ----------
+    side : Pipeline
+        As `fit_sentence_side` gives it.
+    texts : list of sentences
+        Of which 300,000 are sampled, where there are more.
+    n_components : int
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If the vectors have no more numbers than that, or the sentences are not more.
+    """
+    width = encode(side, texts[:1]).shape[1]
+    if n_components >= min(width, len(texts)):
+        raise ValueError(
+            f"PCA to {n_components} numbers needs more than so many sentences, and vectors of more numbers: there are "
+            f"{len(texts)} sentences and {width} numbers"
+        )
+    if len(texts) > _PCA_SENTENCES:
+        chosen = np.random.default_rng(seed).choice(len(texts), _PCA_SENTENCES, replace=False)
+        texts = [texts[i] for i in np.sort(chosen)]
+    pca = GramPCA(n_components)
+    if len(texts) > width:
+        pca.fit_blocks(block for _, block in encoded_blocks(side, texts))
+    else:
+        pca.fit(encode(side, texts))
+    return Pipeline([*side.steps, ("pca", pca)])
 
 
 def encode(side: Pipeline, texts: Texts | Sequences) -> NDArray[np.float32]:
