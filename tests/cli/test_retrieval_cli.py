@@ -268,3 +268,53 @@ def test_a_picture_file_is_annotated_through_the_models_backbone(word_file, tmp_
 def test_wrong_use_of_indexes_is_told_before_the_work(arguments, message, capsys):
     assert run("retrieval", *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_nothing_is_reported_on_what_fitted_or_chose_a_model(data, tmp_path, capsys):
+    files, words = data
+    model = tmp_path / "model"
+    assert run("retrieval", "fit", *files, *words, "--encoder", "mean", "--out", model) == 0
+    vectors = ["--images", files[3]]
+    listed = json.loads(Path(files[1]).read_text())
+
+    def combined(splits, split):
+        """Report on the same images in other splits, and what was said."""
+        images = [image | {"split": splits.get(image["filename"], image["split"])} for image in listed["images"]]
+        (tmp_path / "other.json").write_text(json.dumps({"images": images}))
+        capsys.readouterr()
+        code = run("retrieval", "combine", model, "--captions", tmp_path / "other.json", *vectors, "--split", split)
+        return code, capsys.readouterr().err
+
+    for split in ("test", "val"):  # of val the half that chose nothing
+        code, said = combined({}, split)
+        assert (code, "does not tell" in said) == (0, False)
+    code, said = combined({"train3.jpg": "test", "train0.jpg": "test"}, "test")
+    assert code == 2
+    assert "model was fitted on 2 of the 27 images to report on, the first 'train0.jpg': choose another" in said
+    code, said = combined({"val0.jpg": "test"}, "test")
+    assert code == 2
+    assert "model was chosen by 1 of the 26 images to report on, the first 'val0.jpg'" in said
+    # One image more before them: now the other half of val would be reported on.
+    assert combined({"train79.jpg": "val"}, "val")[0] == 2
+    # A model that has its words from that one has seen what that one has seen.
+    (tmp_path / "other.json").write_text(
+        json.dumps(
+            {
+                "images": [
+                    i | {"split": {"train": "test", "test": "train"}.get(i["split"], i["split"])}
+                    for i in listed["images"]
+                ]
+            }
+        )
+    )
+    turned = ["--captions", tmp_path / "other.json", *vectors, "--cca-words", model, "--encoder", "mean"]
+    assert run("retrieval", "evaluate", *turned) == 2
+    assert "model was fitted on 80 of the 80 images" in capsys.readouterr().err
+    assert run("retrieval", "fit", *turned, "--out", tmp_path / "second") == 0
+    assert run("retrieval", "combine", tmp_path / "second", "--captions", tmp_path / "other.json", *vectors) == 2
+    assert "second was fitted on 80 of the 80 images" in capsys.readouterr().err
+    unknown = load_retrieval(model)
+    unknown.note.pop("seen")
+    unknown.save(tmp_path / "unknown")
+    assert run("retrieval", "combine", tmp_path / "unknown", *files) == 0
+    assert "unknown does not tell what images it was fitted on" in capsys.readouterr().err

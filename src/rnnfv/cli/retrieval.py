@@ -165,7 +165,8 @@ def combine(
     images
         Image vectors, as they were for `fit`.
     split
-        The part to report on; of val the half that chose nothing.
+        The part to report on; of val the half that chose nothing. Images that have fitted a model or chosen it, in
+        whatever data set, are refused.
     json
         Write the figures here.
     markdown

@@ -20,7 +20,7 @@ from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
-from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
+from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows, seen_images
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
@@ -52,6 +52,8 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     fitting.check()
     output.check()
     parts = parts_of(*_data(captions, images, split), split)
+    if fitting.cca_words is not None:
+        _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
     reports, chosen, words = [], [], None
     with _status() as report:
         for model in _fitted(fitting, parts, range(seeds), report):
@@ -93,6 +95,8 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
     output.check()
     parts = parts_of(*_data(captions, images, split), split)
     models = {str(folder): load_retrieval(folder) for folder in folders}
+    for name, model in models.items():
+        _refuse_seen(name, model, parts)
     rows, encoded = {}, []
     with _status() as report:
         for name, model in models.items():
@@ -135,6 +139,16 @@ def _fitted(
         etas=etas,
         report=report,
     )
+
+
+def _refuse_seen(name: str, model: RetrievalModel, parts: Parts) -> None:
+    """Refuse to report on images that have fitted a model, or chosen it."""
+    if "seen" not in model.note:
+        notes().print(f"{name} does not tell what images it was fitted on: see that they are not those reported on")
+    if (found := seen_images(model, parts.test_captions.filenames.tolist())) is not None:
+        how, names = found
+        of = f"{len(names)} of the {len(parts.test.images)} images to report on, the first {names[0]!r}"
+        raise UsageError(f"{name} was {how} {of}: choose another --split, or fit a model on these captions")
 
 
 def _encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray[Any], NDArray[Any]]:
