@@ -177,6 +177,15 @@ def test_pictures_are_found_by_words_and_words_by_pictures(data, tmp_path, capsy
     assert len(results) == 25
     assert (tmp_path / "all.html").read_text().count("data:image/jpeg") == 1
     assert run("retrieval", "index-sentences", captions, "--model", "model", "--out", "sentences") == 0
+    (tmp_path / "lists").mkdir()  # Flickr8k's own
+    (tmp_path / "lists" / "Flickr8k.token.txt").write_text("a.jpg#0\ta dog\nb.jpg#0\tthe cat\nc.jpg#0\ta bird\n")
+    for name, image_name in {"trainImages": "a.jpg", "devImages": "b.jpg", "testImages": "c.jpg"}.items():
+        (tmp_path / "lists" / f"Flickr_8k.{name}.txt").write_text(f"{image_name}\n")
+    where = ["--model", "model", "--out", "listed"]
+    assert run("retrieval", "index-sentences", "lists", *where, "--split", "val") == 0
+    assert "1 different sentences" in capsys.readouterr().err
+    assert run("retrieval", "index-sentences", "lists", *where) == 0
+    assert "2 different sentences" in capsys.readouterr().err
     where = ["--model", "model", "--sentences", "sentences", "--vectors", vectors, "--captions", captions, "--json"]
     assert run("retrieval", "annotate", "test3.jpg", *where, "--top", 4) == 0
     assert len(json.loads(capsys.readouterr().out)["results"]) == 4

@@ -50,13 +50,15 @@ def run_index_images(
 
 def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split: str | None) -> None:
     """Encode sentences and add them to the index."""
-    sentences: Any = Corpus(texts)
+    sentences: Any
     if texts.suffix == ".json" or texts.is_dir():
         captions = read_captions(texts)
         with usage():
             sentences = (captions if split is None else captions.part(split)).raw
     elif split is not None:
         raise UsageError("--split is for captions; a text has no splits")
+    else:
+        sentences = Corpus(texts)
     with _status("encoding sentences"):
         added, unknown = Searcher(models).index_sentences(sentences, out)
     left_out = f"; {unknown} have no known word and were left out" if unknown else ""
