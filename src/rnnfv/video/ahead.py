@@ -164,7 +164,8 @@ class _Decoder:
 
 def _work(pipe: Connection, decoder: _Decoder) -> None:
     """Decode what comes by the pipe, and send the events. A send waits until the other side has room."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that supervises
+    for ending in (signal.SIGINT, signal.SIGTERM):  # these are for the process that supervises
+        signal.signal(ending, signal.SIG_IGN)
     if "torch" in sys.modules:  # then `prepare` uses it; there are as many processes as there should be threads
         sys.modules["torch"].set_num_threads(1)
     said = 0.0
