@@ -14,7 +14,7 @@ from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
 from rnnfv.recipes.sentences import encoded_blocks
-from rnnfv.storage import VectorIndex, file_identity, open_index, read_all_features
+from rnnfv.storage import VectorIndex, file_identity, one_writer, open_index, read_all_features
 from rnnfv.video.backbones import from_description
 
 __all__ = ["IMAGES", "SENTENCES", "Searcher"]
@@ -141,9 +141,21 @@ class Searcher:
     ) -> int:
         if not rows:
             raise ValueError(f"there are no {kind} to index")
+        out = Path(out)
+        with one_writer(out / ".job.lock", out):
+            return self._add_new(out, kind, rows, encode, pictures)
+
+    def _add_new(
+        self,
+        out: Path,
+        kind: str,
+        rows: dict[str, Any],
+        encode: Callable[[list[Any]], NDArray[Any]],
+        pictures: str,
+    ) -> int:
         known: set[str] = set()
         index = None
-        if Path(out).exists():
+        if not VectorIndex.can_begin(out):
             index = self._open(out, kind)
             if pictures and pictures != index.metadata["pictures"]:
                 raise ValueError(f"the pictures of {out} are in {index.metadata['pictures']!r}: leave --pictures out")

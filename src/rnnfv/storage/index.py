@@ -96,11 +96,19 @@ class VectorIndex:
             If faiss is not installed.
         """
         folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not cls.can_begin(folder):
             raise ValueError(f"{folder} is there already: give a new or an empty folder, or open the index in it")
         import_faiss()  # said now, not after hours of making vectors
         IndexRecord(dim, exact_up_to, dict(metadata or {})).write(folder)
         return open_index(folder)
+
+    @staticmethod
+    def can_begin(folder: str | Path) -> bool:
+        """Whether a folder is new or empty. Hidden files count for nothing: a kill in `create` leaves one."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            return not folder.exists()
+        return all(path.name.startswith(".") and path.is_file() for path in folder.iterdir())
 
     def __len__(self) -> int:
         return len(self._ids)
