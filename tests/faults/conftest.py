@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,8 +46,8 @@ class Commands:
         )
         assert self._server.stdout.readline() == "ready\n"
 
-    def run(self, arguments, *, after=None, stop=signal.SIGKILL, constants=None):
-        """Run a command to its end, or send a signal to its whole group.
+    def run(self, arguments, *, after=None, stop=signal.SIGKILL, alone=False, constants=None, environment=None):
+        """Run a command to its end, or send a signal to its whole group, as a terminal does.
 
         Parameters
         ----------
@@ -53,8 +55,13 @@ class Commands:
             Seconds after its start; or what waits, given what the command has said so far, until the moment has come.
         constants : dict
             Values of the product that are too large for a small test, by module and name.
+        alone : bool
+            Send the signal to the process alone, and not to those that it has started.
+        environment : dict
+            Variables to set.
         """
-        order = {"arguments": list(map(str, arguments)), "told": str(self._told), "constants": constants or {}}
+        order = {"arguments": list(map(str, arguments)), "told": str(self._told)}
+        order |= {"constants": constants or {}, "environment": environment or {}}
         began = time.monotonic()
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
@@ -66,7 +73,7 @@ class Commands:
             began = time.monotonic()
             if not codes:
                 with suppress(ProcessLookupError):
-                    os.killpg(pid, stop)
+                    os.kill(pid, stop) if alone else os.killpg(pid, stop)
         reader.join()
         ended = Ended(codes[0], self._told.read_text(), time.monotonic() - began)
         _group_is_gone(pid)
@@ -95,6 +102,56 @@ def commands(tmp_path_factory):
     made = Commands(tmp_path_factory.mktemp("commands"))
     yield made
     made.close()
+
+
+DECODER = """
+import sys
+
+if "--multiprocessing-fork" in sys.orig_argv:
+    import ctypes, pathlib
+    import av
+
+    whole = av.open
+
+    def trapped(file, *args, **options):
+        path = pathlib.Path(str(file).removeprefix("file:"))
+        name = path.stem
+        if "trap" in name:
+            path.with_suffix(".begun").touch()
+        if name == "trap-hangs":
+            while True:
+                ctypes.CDLL(None).pause()
+        if name == "trap-crashes":
+            ctypes.string_at(0)
+        return whole(file, *args, **options)
+
+    av.open = trapped
+"""
+
+
+@pytest.fixture
+def trapped(videos, tmp_path):
+    """Six videos; in processes of its own the decoder hangs in one of them for ever, and crashes in another.
+
+    Gives the folder, what must be in the environment, and a function that waits until the two have begun.
+    """
+    folder, modules = tmp_path / "trapped", tmp_path / "modules"
+    for path in (folder, modules):
+        path.mkdir()
+    (modules / "sitecustomize.py").write_text(DECODER)
+    names = ["a", "trap-hangs", "b", "c", "trap-crashes", "d"]
+    for path, name in zip(sorted(videos.iterdir()), names, strict=False):
+        shutil.copy(path, folder / f"{name}.avi")
+    modules = os.pathsep.join([str(modules), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+    def wait(told):
+        for _ in range(1200):
+            if (folder / "trap-hangs.begun").exists():
+                return
+            time.sleep(0.05)
+        pytest.fail(told())
+
+    return SimpleNamespace(folder=folder, environment={"PYTHONPATH": modules}, wait=wait)
 
 
 @dataclass
@@ -176,12 +233,26 @@ def jobs(videos, features, pairs):
     }
 
 
+@pytest.fixture(scope="session")
+def undisturbed(commands, jobs, tmp_path_factory):
+    """A function that gives how many seconds a job takes, and what it writes."""
+
+    @cache
+    def run(name):
+        folder = tmp_path_factory.mktemp("undisturbed")
+        ended = commands.run(jobs[name].writing(folder), constants=jobs[name].constants)
+        assert ended.code == 0, ended.words
+        return ended.seconds, content_of(folder)
+
+    return run
+
+
 @pytest.fixture
 def content():
     """A function that gives every file below a folder, hidden ones too, and its bytes; of a folder None."""
+    return content_of
 
-    def read(folder):
-        paths = sorted(folder.rglob("*"))
-        return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in paths}
 
-    return read
+def content_of(folder):
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in paths}

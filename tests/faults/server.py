@@ -50,6 +50,7 @@ def _be_a_command(order):
         os.dup2(source, descriptor)
     from rnnfv.cli.app import main
 
+    os.environ.update(order["environment"])
     for place, value in order["constants"].items():
         module, _, name = place.rpartition(".")
         setattr(importlib.import_module(module), name, value)

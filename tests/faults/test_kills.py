@@ -27,26 +27,24 @@ NAMES = [
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_killed_job_goes_on_to_the_same_bytes(commands, jobs, content, tmp_path, name):
+def test_a_killed_job_goes_on_to_the_same_bytes(commands, jobs, undisturbed, content, tmp_path, name):
     job, rng = jobs[name], np.random.default_rng(NAMES.index(name))
 
     def run(folder, **options):
         folder.mkdir(exist_ok=True)
         return commands.run(job.writing(folder), constants=job.constants, **options)
 
-    undisturbed = run(tmp_path / "undisturbed")
-    assert undisturbed.code == 0, undisturbed.words
-    wanted = content(tmp_path / "undisturbed")
+    seconds, wanted = undisturbed(name)
     killed = begun = tried = 0
     while killed < KILLS:
         folder = tmp_path / f"killed {tried}"
         tried += 1
-        moment = float(rng.uniform(0, undisturbed.seconds))
+        moment = float(rng.uniform(0, seconds))
         if run(folder, after=moment).code != -signal.SIGKILL:
             continue  # it had ended before
         killed += 1
         begun += content(folder) != {}
         again = run(folder)
         assert again.code == 0, again.words
-        assert content(folder) == wanted, f"killed after {moment:.3f} of {undisturbed.seconds:.3f} s"
-    print(f"\n{name}: {killed} kills within {undisturbed.seconds:.2f} s, {begun} of them after something was written")
+        assert content(folder) == wanted, f"killed after {moment:.3f} of {seconds:.3f} s"
+    print(f"\n{name}: {killed} kills within {seconds:.2f} s, {begun} of them after something was written")
