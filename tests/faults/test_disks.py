@@ -34,7 +34,7 @@ def mount(tmp_path):
         return place
 
     yield again
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)  # an index there may still be mapped
 
 
 def fill(place, spare):

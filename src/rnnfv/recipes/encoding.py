@@ -24,6 +24,7 @@ from rnnfv.storage import (
     atomic_file,
     count_sequences,
     feature_shards,
+    file_identity,
     load,
     model_checksum,
     move_file,
@@ -153,10 +154,10 @@ def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[in
     try:
         read = read_features(shard, getattr(estimator, "n_features_in_", None))
     except (OSError, ValueError) as error:
-        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
+        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]], "sha256": None})
         return
     advance(len(read.failures))
-    ids, failures = read.ids, list(read.failures)
+    ids, failures, sha256 = read.ids, list(read.failures), None
     if ids:
         vectors = _transform(estimator, read.sequences, advance)
         finite = np.isfinite(vectors).all(axis=1)
@@ -165,7 +166,8 @@ def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[in
         kept = vectors if finite.all() else vectors[finite]
         with atomic_file(part.with_suffix(".npy")) as temporary:
             write_npy(temporary, kept.shape, kept.dtype, [kept])
-    write_json(part, {"ids": ids, "failures": failures})
+        sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
+    write_json(part, {"ids": ids, "failures": failures, "sha256": sha256})
 
 
 def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
@@ -229,7 +231,7 @@ class _Job:
     def join(self) -> None:
         """Join the parts. The output appears last, so that its presence says that all is done."""
         first_reason = self._write_table()
-        paths = [self.part(i).with_suffix(".npy") for i in range(len(self.shards)) if self._read_part(i)[0]]
+        paths = [self._vectors(i) for i in range(len(self.shards)) if self._read_part(i)[0]]
         if not paths:
             shutil.rmtree(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
@@ -245,6 +247,14 @@ class _Job:
         with self.table.open(encoding="utf-8", newline="") as file:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
+
+    def _vectors(self, i: int) -> Path:
+        """The vectors of part i, as they were written; a part that is damaged is given up."""
+        path = self.part(i).with_suffix(".npy")
+        if not path.exists() or file_identity(path)["sha256"] != read_json(self.part(i))["sha256"]:
+            self.part(i).unlink()
+            raise ValueError(f"{path} is damaged: start the same command again, and that part is made anew")
+        return path
 
     def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
         note = read_json(self.part(i))
