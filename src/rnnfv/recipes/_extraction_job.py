@@ -20,7 +20,7 @@ from rich.progress import Progress, TextColumn
 from rnnfv import __version__
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.recipes._videos import Video
-from rnnfv.storage import atomic_file, read_features, write_features
+from rnnfv.storage import atomic_file, one_writer, read_features, write_features
 
 __all__ = ["ExtractionJob", "ExtractionSummary", "VideoFeatures"]
 
@@ -133,6 +133,12 @@ class ExtractionJob:
         progress : bool
             Show the bar.
         """
+        if self._out.exists() and not self._out.is_dir():
+            raise ValueError(f"{self._out} is not a folder: give another output")
+        with one_writer(self._out / ".lock", self._out):
+            return self._run(extract, unit, progress)
+
+    def _run(self, extract: Extract, unit: str, progress: bool) -> ExtractionSummary:
         self._open()
         self._take_up()
         waiting = [
@@ -163,8 +169,6 @@ class ExtractionJob:
 
     def _open(self) -> None:
         """Make the folder, or see that it is of this job."""
-        if self._out.exists() and not self._out.is_dir():
-            raise ValueError(f"{self._out} is not a folder: give another output")
         record = self._out / "job.json"
         found = read_json(record)
         if found is None:

@@ -15,7 +15,7 @@ from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
 from rnnfv.recipes.sentences import encoded_blocks
-from rnnfv.storage import VectorIndex, file_identity, open_index, read_all_features
+from rnnfv.storage import VectorIndex, file_identity, one_writer, open_index, read_all_features
 from rnnfv.video.backbones import from_description
 
 __all__ = ["IMAGES", "SENTENCES", "Searcher"]
@@ -155,9 +155,14 @@ class Searcher:
         self, out: str | Path, kind: str, encoded: Callable[[set[str]], Iterator[_Block]], pictures: str = ""
     ) -> int:
         """Append what ``encoded`` makes, given the ids that are known so far; how many that was."""
+        out = Path(out)
+        with one_writer(out / ".job.lock", out):
+            return self._add_new(out, kind, encoded, pictures)
+
+    def _add_new(self, out: Path, kind: str, encoded: Callable[[set[str]], Iterator[_Block]], pictures: str) -> int:
         known: set[str] = set()
         index = None
-        if Path(out).exists():
+        if not VectorIndex.can_begin(out):
             index = self._open(out, kind)
             if pictures and pictures != index.metadata["pictures"]:
                 raise ValueError(f"the pictures of {out} are in {index.metadata['pictures']!r}: leave --pictures out")

@@ -6,6 +6,7 @@ Their weights are the user's: a file, or a model of the Hugging Face hub. rnnfv 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -162,6 +163,7 @@ def from_description(
         If the weights, or anything else, are not those described; else as `make_backbone`.
     """
     settings = dict(description["settings"])
+    _refuse_paths(description, weights)
     if mean is not None:
         settings["mean"] = mean
     elif isinstance(settings.get("mean"), dict):
@@ -174,6 +176,15 @@ def from_description(
                 f"this is not the {description['name']} described: its {key} are {found.get(key)}, not {wanted}"
             )
     return made
+
+
+def _refuse_paths(description: dict[str, Any], weights: str | Path | None) -> None:
+    """No file is opened because a description names it: it may come from a stranger."""
+    name = str(description["name"])
+    if weights is None and not re.fullmatch(r"vgg16|vgg19|c3d|hub:[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+        raise ValueError(f"the weights of {name} are needed: give them with --weights")
+    if isinstance(description["settings"].get("mean"), str):
+        raise ValueError(f"the description of {name} names a file with the mean: give it with --mean")
 
 
 def _identity(description: dict[str, Any]) -> dict[str, Any]:
