@@ -18,7 +18,8 @@ from rnnfv.datasets.captions import Captions
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes.recognizer import backbone_of_features
-from rnnfv.recipes.sentences import SentenceSettings, Texts, encode, encoded_blocks, fit_sentence_side, is_net
+from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
+from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
 
@@ -223,10 +224,13 @@ def fit_retrieval(
     if not etas:
         raise ValueError("there is no eta to choose from: give one or more")
     judge = None
-    if is_net(settings.encoder) and settings.max_epochs > 1:
-        judge = _EpochJudge(train, validation, settings.max_epochs, etas, report)
+    if is_net(settings.encoder) and settings.epochs > 1:
+        judge = _EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
     side = fit_sentence_side(settings, reader, train.texts if corpus is None else corpus, seed=seed, judge=judge)
+    if settings.pca is not None:
+        report(f"PCA to {settings.pca} numbers")
+        side = with_pca(side, train.texts, settings.pca, seed)
     vectors = encode(side, validation.texts)
     best, recalls = _best_of(_path(side, train, sorted(etas, reverse=True), report), vectors, validation, report)
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}

@@ -128,6 +128,8 @@ class Segment:
 
 def _verify(path: Path, sha256: str | None) -> None:
     """See that a file is as it was written: faiss must not be given a damaged one, which could end the process."""
+    if path.is_symlink() or path.parent.is_symlink():
+        raise ValueError(f"{path} is a link: copy what it leads to into the folder")
     if not path.is_file():
         raise ValueError(f"{path} is missing: open the index again, or copy that file again from where it came")
     if file_identity(path)["sha256"] != sha256:

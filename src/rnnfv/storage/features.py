@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _METADATA_KEY = b"rnnfv"
+_CHECKSUM = "sha256"
 
 
 class FeatureShard(NamedTuple):
@@ -112,8 +114,9 @@ def write_features(
         raise ValueError(f"sequence {ids[i]!r} has a value too large for {dtype}: scale it, or store another dtype")
     steps = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), seqs.dim)
     table = pa.table({"id": pa.array(ids, pa.string()), "features": pa.ListArray.from_arrays(seqs.offsets, steps)})
-    note = json.dumps({"format": "rnnfv-features", "format_version": 1, **(metadata or {})})
-    table = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
+    note = json.loads(json.dumps({"format": "rnnfv-features", "format_version": 1, **(metadata or {})}))
+    note[_CHECKSUM] = _digest(note, ids, seqs.lengths, values)
+    table = table.replace_schema_metadata({_METADATA_KEY: json.dumps(note).encode()})
     path = Path(folder) / f"part-{shard:05d}.parquet"
     with atomic_file(path) as temporary:
         # A dictionary of floating-point values only costs; the checksums let a reader find damaged pages.
@@ -212,7 +215,9 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
         what = "has no columns id and features" if missing else "is damaged or not a Parquet file"
         raise ValueError(f"{path} {what} ({one_line(error)}): write it again, or move it away") from error
     try:
-        return _to_shard(_names(ids), _Steps(rows), dim)
+        names, steps = _names(ids), _Steps(rows)
+        _verify((table.schema.metadata or {}).get(_METADATA_KEY), names, steps)
+        return _to_shard(names, steps, dim)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -342,6 +347,25 @@ def _names(ids: pa.Array) -> list[str | None]:
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"the column id must hold strings; got {ids.type}")
     return list(ids.to_pylist())
+
+
+def _verify(note: bytes | None, names: list[str | None], steps: _Steps) -> None:
+    """See that a shard of ours is what was written: the checksums of its pages leave out what tells where they are."""
+    try:
+        content = json.loads(note or b"{}")
+        wanted = content.pop(_CHECKSUM, None)
+    except (AttributeError, ValueError) as error:
+        raise ValueError("it is damaged: write it again, or move it away") from error
+    if wanted is not None and wanted != _digest(content, names, np.diff(steps.row_offsets), steps.numbers):
+        raise ValueError("it is damaged (its checksum is wrong): write it again, or move it away")
+
+
+def _digest(note: dict[str, Any], ids: list[Any], lengths: NDArray[np.int64], values: NDArray[Any]) -> str:
+    """The SHA-256 of all that a shard holds."""
+    digest = hashlib.sha256(json.dumps([note, ids, str(values.dtype), values.size], sort_keys=True).encode())
+    for array in (lengths.astype("<i8"), values):
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _to_shard(names: list[str | None], steps: _Steps, dim: int | None) -> FeatureShard:

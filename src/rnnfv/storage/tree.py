@@ -238,6 +238,8 @@ def _widest(items: list[str]) -> int:
 def _decode_estimator(name: str, params: dict[str, Any], state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     if params.get("memory") is not None:  # joblib unpickles what it finds in such a folder
         raise ValueError("it names a cache folder (memory)")
+    if params.get("input", "content") != "content":  # a CountVectorizer would open the files that sentences name
+        raise ValueError("it reads files (input)")
     estimator = _trusted_class(name)(**{key: decode(value, arrays) for key, value in params.items()})
     values = {key: decode(value, arrays) for key, value in state.items()}
     if isinstance(estimator, SaveMixin):
@@ -248,9 +250,10 @@ def _decode_estimator(name: str, params: dict[str, Any], state: dict[str, Any], 
 
 
 def _restore(estimator: Any, state: dict[str, Any]) -> None:
-    """Set fitted attributes. A name that the class defines is refused, so that no method can be replaced."""
+    """Set fitted attributes. A method cannot be replaced, nor a parameter, which would not be looked at again."""
+    params = estimator.get_params(deep=False)
     for name, value in state.items():
-        if not name.isidentifier() or name.startswith("__") or hasattr(type(estimator), name):
+        if not name.isidentifier() or name.startswith("__") or name in params or hasattr(type(estimator), name):
             raise ValueError(f"{type(estimator).__name__} has no fitted attribute {name[:60]!r}")
         setattr(estimator, name, value)
 

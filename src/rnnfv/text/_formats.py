@@ -115,8 +115,10 @@ def _binary_rows(path: str | Path, file: BinaryIO, head: bytes) -> tuple[int, It
     """A line of two counts; then for each word its bytes, a blank, and the numbers as float32, low byte first."""
     line, end, _ = head.partition(b"\n")
     header = _HEADER.fullmatch(line)
-    if header is None or not 0 < int(header[2]) <= _WIDEST:
+    if header is None:
         raise ValueError(f"{path} does not begin with a line of two counts: if the file is text, name it .txt")
+    if not 0 < int(header[2]) <= _WIDEST:
+        raise ValueError(f"{path} begins with vectors of {int(header[2])} numbers: it is damaged, or of another kind")
     start = len(line + end)
     file.seek(start)
     return int(header[2]), _walk_binary(path, file, start, int(header[1]), 4 * int(header[2]))
