@@ -431,6 +431,7 @@ class Slow(MeanColour):
         return super().__call__(batch)
 
 if __name__ == "__main__":
+    rnnfv.cli.extract.check_backbone = lambda *_, **__: None
     rnnfv.cli.extract.make_backbone = lambda *_, **__: Slow()
     main(["extract", sys.argv[2], "--backbone", "mean", "--out", sys.argv[3], "--workers", "2"])
 """
