@@ -42,15 +42,17 @@ def fit_pairs(
             return learnt if a >= b else map(_swapped, learnt)
     sums = PairSums(a, b, product_dtype(min(regularizations)))
     sums.add(X, Y)
-    return fit_sums(sums, regularizations, n_components)
+    return fit_sums(sums, regularizations, n_components, consume=True)
 
 
-def fit_sums(sums: PairSums, regularizations: Sequence[float], n_components: int | None) -> Iterator[Learnt]:
-    """One result after another, from sums over pairs of rows."""
+def fit_sums(
+    sums: PairSums, regularizations: Sequence[float], n_components: int | None, consume: bool = False
+) -> Iterator[Learnt]:
+    """One result after another, from sums over pairs of rows; with ``consume`` the last one uses the sums up."""
     k = _checked_components(n_components, sums.n, len(sums.x_mean), len(sums.y_mean))
     x, y = _side("X", sums.xx), _side("Y", sums.yy)
     _refuse_unrelated(sums)
-    return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k))
+    return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k, consume))
 
 
 def product_dtype(regularization: float) -> np.dtype[Any]:
