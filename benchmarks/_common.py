@@ -115,7 +115,13 @@ def cells(line: Line) -> list[str]:
 def seconds_text(seconds: float) -> str:
     if seconds >= 100:
         return f"{seconds:,.0f} s"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+    return (
+        f"{seconds:.3g} s"
+        if seconds >= 1
+        else f"{1e3 * seconds:.3g} ms"
+        if seconds >= 1e-3
+        else f"{1e6 * seconds:.3g} µs"
+    )
 
 
 def versions() -> dict[str, str]:
@@ -230,7 +236,9 @@ def machine() -> dict[str, Any]:
     info: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "system": platform.platform()}
     cpu = Path("/proc/cpuinfo")
     if cpu.is_file():
-        names = [text.split(":", 1)[1].strip() for text in cpu.read_text().splitlines() if text.startswith("model name")]
+        names = [
+            text.split(":", 1)[1].strip() for text in cpu.read_text().splitlines() if text.startswith("model name")
+        ]
         info["processor"] = names[0] if names else info["processor"]
     info["cores"] = os.cpu_count()
     info["memory GiB"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)

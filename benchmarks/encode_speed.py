@@ -164,14 +164,18 @@ def ways(encoder: RNNFisherVector, seqs: Sequences, report: common.Report) -> di
 def largest_differences(found: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
     """From the backward pass, next to its largest number."""
     reference = found["backward, one by one"]()
-    differences = {name: float(np.abs(way() - reference).max() / np.abs(reference).max()) for name, way in found.items()}
+    differences = {
+        name: float(np.abs(way() - reference).max() / np.abs(reference).max()) for name, way in found.items()
+    }
     for name, difference in differences.items():
         if difference > TOLERANCE:
             raise SystemExit(f"{name} and the backward pass disagree: {difference:.1e}")
     return differences
 
 
-def lower_precision(encoder: RNNFisherVector, seqs: Sequences, report: common.Report, device: str, repeats: int) -> None:
+def lower_precision(
+    encoder: RNNFisherVector, seqs: Sequences, report: common.Report, device: str, repeats: int
+) -> None:
     """TF32 and bfloat16 on a GPU: how much faster, and how far off."""
     exact = encoder.transform(seqs)
 
@@ -186,7 +190,9 @@ def lower_precision(encoder: RNNFisherVector, seqs: Sequences, report: common.Re
         with torch.autocast("cuda", torch.bfloat16):
             return encoder.transform(seqs)
 
-    times = common.in_turns({"float32": lambda: encoder.transform(seqs), "TF32": tf32, "bfloat16": bfloat16}, repeats, device)
+    times = common.in_turns(
+        {"float32": lambda: encoder.transform(seqs), "TF32": tf32, "bfloat16": bfloat16}, repeats, device
+    )
     for name, way in (("TF32", tf32), ("bfloat16", bfloat16)):
         vectors = way()
         cosine = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(exact, axis=1)
