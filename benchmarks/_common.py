@@ -25,8 +25,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PACKAGES = """rnnfv numpy scipy scikit-learn torch pyarrow onnxruntime av faiss-cpu cca-zoo scikit-image
-backpack-for-pytorch opacus""".split()
+PACKAGES = [
+    "rnnfv",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "pyarrow",
+    "onnxruntime",
+    "av",
+    "faiss-cpu",
+    "cca-zoo",
+    "scikit-image",
+    "backpack-for-pytorch",
+    "opacus",
+]
 DATA = Path(os.environ.get("RNNFV_DATA", "../shared/data"))
 
 
@@ -58,6 +71,13 @@ class Report:
 
     def add(self, work: str, ours: str, **rest: Any) -> None:
         self.lines.append(Line(work, ours, **rest))
+
+    def add_accuracies(self, work: str, rows: dict[str, Any], ours: str) -> None:
+        """Percent right of one pooling beside every other: {name: {"mean": ..., "std": ...}}."""
+        texts = {name: f"{row['mean']:.2f} ± {row['std']:.2f} %" for name, row in rows.items()}
+        for name, text in texts.items():
+            if name != ours:
+                self.add(f"accuracy, {work}, {ours}", texts[ours], peer=name, theirs=text)
 
     def skip(self, what: str, why: str) -> None:
         self.skipped.append(f"{what}: {why}")

@@ -6,8 +6,9 @@ sequence's loss with regard to the output layer. Peers, all measured here and no
 - backward: the paper's own way, a forward and a full backward pass for each sequence;
 - grad of output: `torch.autograd.grad` of each sequence's loss with regard to the output layer alone;
 - torch.func: `vmap(grad(...))` of the output layer, on padded batches of sequences of about one length;
-- BackPACK's `BatchGrad` and Opacus's `GradSampleModule`, likewise (`pip install 'rnnfv[oracles]'`). Neither takes
-  part in the recurrent layer, which they get from torch as rnnfv does.
+- Opacus's `GradSampleModule` (`pip install 'rnnfv[oracles]'`) and BackPACK's `BatchGrad` (`pip install
+  backpack-for-pytorch`, which brings torchvision), likewise. Neither takes part in the recurrent layer, which they
+  get from torch as rnnfv does.
 
     python benchmarks/encode_speed.py [--full] [--device cuda] [--json FILE]
 
@@ -36,8 +37,9 @@ BATCH = 64  # sequences of one batch of torch.func, BackPACK and Opacus
 TOLERANCE = 1e-4  # of the largest number of a vector
 PREDICTION = "The outer products and the writing of 100,500 numbers a sequence (0.4 MB) cost as much as the net itself."
 LIMITED_BY = (
-    "About half is torch's LSTM over few rows at a time, half the outer products, whose inner size is only the sequence's "
-    "8 to 40 steps: each result is written once, and fetching its memory costs as much as computing it."
+    "About half is torch's LSTM over few rows at a time, half the outer products, whose inner size is only the "
+    "sequence's 8 to 40 steps: each result is written once, and fetching its memory costs as much as computing "
+    "it."
 )
 
 
@@ -157,7 +159,7 @@ def ways(encoder: RNNFisherVector, seqs: Sequences, report: common.Report) -> di
         if common.is_installed(module):
             found[f"{name}, batched"] = partial(by_batches, encoder, seqs, make(output))
         else:
-            report.skip(name, "it is not installed (pip install 'rnnfv[oracles]')")
+            report.skip(name, "it is not installed")
     return found
 
 

@@ -23,8 +23,8 @@ ENOUGH = 0.9999  # of the exact subspace's variance
 POWERS = (2, 5, 10, 20)
 PREDICTION = "One pass for the Gram matrix in float64 (half the rate of float32) and one for the components."
 LIMITED_BY = (
-    "The Gram matrix's float64 products, then the components' float32 products. Randomized PCA reads the data twice for "
-    "every power iteration; incremental PCA makes an SVD of every batch."
+    "The Gram matrix's float64 products, then the components' float32 products. Randomized PCA reads the data "
+    "twice for every power iteration; incremental PCA makes an SVD of every batch."
 )
 
 

@@ -12,7 +12,9 @@ import sys
 
 import _common as common
 
-PREDICTION = "A kept page needs Python's own start and the reading of one file; a page made by the command library does not."
+PREDICTION = (
+    "A kept page needs Python's own start and the reading of one file; a page made by the command library does not."
+)
 LIMITED_BY = "Python's own start, and for the encoders the import of torch and scikit-learn."
 WORKS = {
     "rnnfv --help": ["-m", "rnnfv", "--help"],
@@ -42,7 +44,9 @@ def main() -> int:
     for work, peer, label, aim in LINES:
         own, theirs = times[work].median, times[peer].median
         ours, other = common.seconds_text(own), common.seconds_text(theirs)
-        report.add(work, ours, peer=label, theirs=other, ratio=theirs / own, aim=aim, note=f"{own / theirs:.2f} times it")
+        report.add(
+            work, ours, peer=label, theirs=other, ratio=theirs / own, aim=aim, note=f"{own / theirs:.2f} times it"
+        )
     return common.finish(report, args)
 
 

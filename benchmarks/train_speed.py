@@ -28,12 +28,12 @@ from rnnfv.training import Batcher, Schedule, train
 D, P, H, BATCH, DROPOUT = 500, 200, 200, 16, 0.5
 RATE, DECAY, CLIP = 1e-3, 1e-4, 1.0
 PREDICTION = (
-    "Sorting by length saves about 45 % of the steps. Of the rest, matrix products are three quarters; what is above "
-    "them is mostly the gates' functions, random numbers of dropout, and Adam."
+    "Sorting by length saves about 45 % of the steps. Of the rest, matrix products are three quarters; what is "
+    "above them is mostly the gates' functions, random numbers of dropout, and Adam."
 )
 LIMITED_BY = (
-    "The recurrent products of 16 rows at a time, which no library makes at the full rate; beyond the products, drawing "
-    "dropout's random numbers (about 9 %), Adam and clipping (7 %), and the gates."
+    "The recurrent products of 16 rows at a time, which no library makes at the full rate; beyond the products, "
+    "drawing dropout's random numbers (about 9 %), Adam and clipping (7 %), and the gates."
 )
 
 

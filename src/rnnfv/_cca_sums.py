@@ -107,7 +107,7 @@ class Symmetric:
         self._add_square(rows, 0, len(self))
 
     def _add_square(self, rows: NDArray[Any], start: int, stop: int) -> None:
-        """Add the square from ``start`` to ``stop`` on the diagonal: its off-diagonal quarter, then two smaller ones."""
+        """Add the square from ``start`` to ``stop`` on the diagonal: a quarter beside it, then two smaller squares."""
         if stop - start <= _PANEL:
             # What this adds below the diagonal is room for the factor, and overwritten with it.
             self.upper[start:stop, start:stop] += rows[:, start:stop].T @ rows[:, start:stop]

@@ -20,7 +20,7 @@ def run(*arguments):
     return stopped.value.code
 
 
-HEAVY = "torch sklearn scipy numpy pyarrow matplotlib rich cyclopts".split()
+HEAVY = ["torch", "sklearn", "scipy", "numpy", "pyarrow", "matplotlib", "rich", "cyclopts"]
 
 
 def loaded_by(code):

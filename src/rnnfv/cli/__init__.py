@@ -13,8 +13,8 @@ HELP_PAGE = os.path.join(os.path.dirname(__file__), "help.txt")  # noqa: PTH118,
 def main(arguments: "Sequence[str] | None" = None) -> None:
     """Run the command line; errors of use or data are one line on stderr and an exit code.
 
-    The page of `rnnfv --help` is kept as text, so that it is there at once: what makes the pages of the commands takes ten
-    times longer to load than Python itself.
+    The page of `rnnfv --help` is kept as text, so that it is there at once: what makes the pages of the commands takes
+    ten times longer to load than Python itself.
 
     Parameters
     ----------

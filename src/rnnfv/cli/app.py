@@ -223,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def help_page() -> str:
     """The page of `rnnfv --help` as it is kept in help.txt: 80 columns, no colours.
 
-    `python -c "from rnnfv.cli.app import help_page; print(help_page(), end='')" > src/rnnfv/cli/help.txt` writes it anew.
+    To write it anew:
+    `python -c "from rnnfv.cli.app import help_page; print(help_page(), end='')" > src/rnnfv/cli/help.txt`
     """
     page = io.StringIO()
     app(["--help"], console=Console(file=page, width=80, force_terminal=False), result_action="return_value")
