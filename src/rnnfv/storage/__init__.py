@@ -1,6 +1,7 @@
 """Files: feature shards, model folders, and the atomic writing below both."""
 
-from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file
+from rnnfv.storage.arrays import write_npy
+from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, one_writer
 from rnnfv.storage.features import (
     FeatureShard,
     count_sequences,
@@ -29,10 +30,12 @@ __all__ = [
     "load",
     "model_checksum",
     "move_file",
+    "one_writer",
     "open_index",
     "read_all_features",
     "read_features",
     "refuse_repeated_ids",
     "save",
     "write_features",
+    "write_npy",
 ]
