@@ -36,20 +36,11 @@ def fit_pairs(
     """One result after another, from all the rows."""
     (n, a), b = X.shape, Y.shape[1]
     k = _checked_components(n_components, n, a, b)
-<<<<<<< HEAD
-    if _directions_pay(n, max(a, b), min(a, b), regularizations):
-        learnt = _fit_wide(X, Y, "XY", regularizations, k) if a >= b else _fit_wide(Y, X, "YX", regularizations, k)
-        if learnt is not None:
-            return learnt if a >= b else map(_swapped, learnt)
-    sums = PairSums(a, b, product_dtype(min(regularizations)))
-    sums.add(X, Y)
-    return fit_sums(sums, regularizations, n_components, consume=True)
-=======
 
     def whole(etas: Sequence[float]) -> Iterator[Learnt]:
         sums = PairSums(a, b, product_dtype(min(etas)))
         sums.add(X, Y)
-        return fit_sums(sums, etas, n_components)
+        return fit_sums(sums, etas, n_components, consume=True)
 
     if not _directions_pay(n, max(a, b), min(a, b), regularizations):
         return whole(regularizations)
@@ -57,7 +48,6 @@ def fit_pairs(
         return _fit_wide(X, Y, "XY", regularizations, k, whole)
     swapped = _fit_wide(Y, X, "YX", regularizations, k, lambda etas: map(_swapped, whole(etas)))
     return map(_swapped, swapped)
->>>>>>> main
 
 
 def fit_sums(
