@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +16,9 @@ from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
 from rnnfv.cli.retrieval import retrieval
+from rnnfv.processes import place, refuse_several
+
+_SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
 
 app = App(
     name="rnnfv",
@@ -201,22 +206,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : list of str, optional
         Default: the process's own.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    errors = Console(stderr=True, soft_wrap=True)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    rank, count = place()
+    errors = Console(file=sys.stderr, soft_wrap=True)
+    name = f"rnnfv, process {rank} of {count}" if rank else "rnnfv"
+    with ExitStack() as silence:
+        if rank:  # the first one speaks for all; of the others only errors are heard
+            nowhere = silence.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            silence.enter_context(redirect_stdout(nowhere))
+            silence.enter_context(redirect_stderr(nowhere))
+        code = _run(list(arguments), errors, name)
+    sys.exit(code)
+
+
+def _run(arguments: list[str], errors: Console, name: str) -> int:
+    """Run a command; its exit code."""
     try:
-        code = app(
+        if arguments[:2] not in _SHARED:
+            refuse_several(f"{' '.join(arguments[:2])} does not train one net in several processes")
+        code: int = app(
             arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
         )
+        return code
     except CycloptsError as error:
-        errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
-        code = WRONG_USAGE
+        errors.print(f"{name}: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
+        return WRONG_USAGE
     except KeyboardInterrupt:
-        errors.print("rnnfv: interrupted")
-        code = INTERRUPTED
+        errors.print(f"{name}: interrupted")
+        return INTERRUPTED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
-        errors.print(f"rnnfv: {error}", markup=False, highlight=False)
-        code = FAILED
-    sys.exit(code)
+        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        return FAILED
 
 
 def _at_least_one(n: int) -> None:

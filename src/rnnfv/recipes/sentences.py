@@ -16,6 +16,7 @@ from rnnfv.encoders.mean import MeanPooling
 from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector
 from rnnfv.normalization import PowerNormalizer
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
 from rnnfv.text.sentences import SentenceReader
@@ -102,6 +103,7 @@ def fit_sentence_side(
     *,
     seed: int = 0,
     judge: Callable[[Pipeline], float] | None = None,
+    work: Work = NO_WORK,
 ) -> Pipeline:
     """Fit the chain from sentences to vectors.
 
@@ -115,6 +117,8 @@ def fit_sentence_side(
     seed : int
     judge : callable, optional
         Called with the whole chain after every epoch of a net; the epoch to which it gives the highest value is kept.
+    work : Work
+        Keeps the encoder.
 
     Returns
     -------
@@ -136,9 +140,10 @@ def fit_sentence_side(
     if settings.encoder == "rnn-fv-clsf":
         encoder.set_params(n_symbols=int(seqs.values.max()) + 1)  # words that only other sentences have come behind
     if is_net(settings.encoder):
-        encoder.fit(seqs, judge=None if judge is None else lambda _: judge(side))
+        own = None if judge is None else lambda _: judge(side)
+        encoder.fit(seqs, judge=own, checkpoint=work.checkpoint("net"))
     else:
-        encoder.fit(seqs)
+        side.set_params(encoder=work.estimator("encoder", lambda: encoder.fit(seqs)))
     return side
 
 
