@@ -10,9 +10,6 @@ import signal
 import sys
 import time
 
-import rnnfv.cli.evaluate
-import rnnfv.cli.fit
-import rnnfv.cli.retrieving
 from rnnfv.cli import main
 
 

@@ -1,6 +1,5 @@
 """Several processes train one net: real ones, which talk over gloo."""
 
-import json
 import os
 import runpy
 import socket
@@ -12,9 +11,8 @@ import numpy as np
 import pytest
 
 from rnnfv import load
-from rnnfv.datasets.manifest import Manifest, write_manifest
+from rnnfv.cli import main
 from rnnfv.processes import ALONE, join, place, refuse_several
-from rnnfv.storage import write_features
 
 SCRIPT = Path(__file__).with_name("train_together.py")
 ALIKE = ("regression", "single precision", "symbols")
@@ -134,49 +132,42 @@ def test_one_process_is_alone(monkeypatch):
 # -- commands --------------------------------------------------------------------------------------
 
 
-def write_clips(folder):
-    rng = np.random.default_rng(0)
-    rising = [np.sort(rng.normal(size=(n, 3)), axis=0) for n in rng.integers(4, 7, 9)]
-    ids = [f"clip{i}" for i in range(18)]
-    write_features(folder / "features", ids, rising + [walk[::-1] for walk in rising])
-    groups = np.tile([f"g{i % 3}" for i in range(9)], 2)
-    labels = np.repeat(["rising", "falling"], 9)
-    write_manifest(folder / "clips.csv", Manifest(np.array(ids), labels, groups, {}))
-    return ["--features", folder / "features", "--manifest", folder / "clips.csv", "--out", folder / "model"]
-
-
-def test_action_fit_under_torchrun(tmp_path):
-    given = [*write_clips(tmp_path), "--deltas", 0, "--epochs", 2, "--hidden-size", 4, "--projection-size", 4]
-    done = torchrun("-m", "rnnfv", "action", "fit", *given, "--pooling", "rnn-fv")
+def test_action_fit_under_torchrun(write_clips, tmp_path):
+    given = [*write_clips(tmp_path, 9), "--deltas", 0, "--epochs", 2, "--hidden-size", 4, "--projection-size", 4]
+    done = torchrun("-m", "rnnfv", "action", "fit", *given, "--pooling", "rnn-fv", "--out", tmp_path / "model")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("rnn-fv for 2 classes is in") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"features", "clips.csv", "model"}
     assert len(load(tmp_path / "model/recognizer")["encoder"].history_["loss"]) == 2
 
 
-def test_retrieval_fit_under_torchrun_is_that_of_one_process(world, word_file, tmp_path):
-    images, vectors = [], []
-    for split, n in {"train": 30, "val": 20}.items():
-        pairs = world(n, n)
-        for i, vector in enumerate(pairs.images):
-            texts = [pairs.texts[k] for k in np.flatnonzero(pairs.image_of_sentence == i)]
-            sentences = [{"raw": " ".join(tokens), "tokens": tokens} for tokens in texts]
-            images.append({"filename": f"{split}{i}.jpg", "split": split, "sentences": sentences})
-            vectors.append(vector)
-    (tmp_path / "captions.json").write_text(json.dumps({"images": images}))
-    np.save(tmp_path / "vectors.npy", np.array(vectors, np.float32))
-    command = ["-m", "rnnfv", "retrieval", "fit", "--captions", tmp_path / "captions.json", "--words", word_file]
-    command += ["--images", tmp_path / "vectors.npy", "--hidden-size", 6, "--etas", "0.1", "--epochs", 3]
+def test_retrieval_fit_under_torchrun_is_that_of_one_process(write_captions, tmp_path):
+    data = write_captions(tmp_path, {"train": 30, "val": 20})
+    command = ["-m", "rnnfv", "retrieval", "fit", *data, "--hidden-size", 6, "--etas", "0.1", "--epochs", 3]
     done = torchrun(*command, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("rnn-fv is in") == 1
     subprocess.run([sys.executable, *map(str, [*command, "--out", tmp_path / "one"])], check=True, capture_output=True)
     one, two = (load(tmp_path / name / "sentences")["encoder"] for name in ("one", "two"))
     np.testing.assert_allclose(two.history_["loss"], one.history_["loss"], rtol=1e-4)
     assert two.history_["validation"] == pytest.approx(one.history_["validation"], abs=5)
-    assert done.stderr.count("have a vector") == 1
 
 
-def test_a_command_without_a_net_says_what_to_do(tmp_path):
-    done = torchrun("-m", "rnnfv", "action", "fit", *write_clips(tmp_path), "--pooling", "gmm-fv")
-    assert done.returncode != 0
-    assert "rnnfv: gmm-fv trains no net: start it without torchrun" in done.stderr
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("fit --pooling gmm-fv", "gmm-fv trains no net"),
+        ("evaluate --seeds 1", "action evaluate does not train one net in several processes"),
+    ],
+)
+def test_a_command_that_cannot_be_shared_says_so(write_clips, tmp_path, monkeypatch, capsys, command, words):
+    verb, *options = command.split()
+    given = [*write_clips(tmp_path, 9), *options]
+    if verb == "fit":
+        given += ["--out", tmp_path / "model"]
+    for name, value in {"RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(SystemExit) as stopped:
+        main(["action", verb, *map(str, given)])
+    assert stopped.value.code == 1
+    assert f"rnnfv: {words}: start it without torchrun" in capsys.readouterr().err

@@ -12,8 +12,7 @@ import pytest
 import rnnfv.training
 from rnnfv import RNNFisherVector, RNNHiddenState, Sequences
 from rnnfv.cli import main
-from rnnfv.datasets.manifest import Manifest, write_manifest
-from rnnfv.storage import write_checkpoint, write_features
+from rnnfv.storage import write_checkpoint
 
 SMALL = {"hidden_size": 5, "projection_size": 4, "max_epochs": 4, "batch_size": 5, "random_state": 3}
 posix = pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
@@ -118,44 +117,22 @@ def test_a_checkpoint_needs_a_seed(ragged, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Features and manifest of two classes that only order tells apart."""
-    folder, rng = tmp_path_factory.mktemp("clips"), np.random.default_rng(0)
-    rising = [np.sort(rng.normal(size=(n, 3)), axis=0) for n in rng.integers(4, 7, 12)]
-    ids = [f"clip{i}" for i in range(24)]
-    write_features(folder / "features", ids, rising + [walk[::-1] for walk in rising])
-    groups = np.tile([f"g{i % 4}" for i in range(12)], 2)
-    splits = {"split1": np.where(groups == "g0", "test", "train")}
-    write_manifest(
-        folder / "clips.csv", Manifest(np.array(ids), np.repeat(["rising", "falling"], 12), groups, splits)
-    )
-    return ["--features", folder / "features", "--manifest", folder / "clips.csv"]
+def clips(write_clips, tmp_path_factory):
+    return write_clips(tmp_path_factory.mktemp("clips"), 12)
 
 
 @pytest.fixture(scope="module")
-def captions(world, word_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("captions")
-    images, vectors = [], []
-    for split, n in {"train": 40, "val": 20, "test": 10}.items():
-        pairs = world(n, n)
-        for i, vector in enumerate(pairs.images):
-            texts = [pairs.texts[k] for k in np.flatnonzero(pairs.image_of_sentence == i)]
-            sentences = [{"raw": " ".join(tokens), "tokens": tokens} for tokens in texts]
-            images.append({"filename": f"{split}{i}.jpg", "split": split, "sentences": sentences})
-            vectors.append(vector)
-    (folder / "dataset.json").write_text(json.dumps({"images": images}))
-    np.save(folder / "vectors.npy", np.array(vectors, np.float32))
-    return ["--captions", folder / "dataset.json", "--images", folder / "vectors.npy", "--words", word_file]
+def captions(write_captions, tmp_path_factory):
+    return write_captions(tmp_path_factory.mktemp("captions"), {"train": 40, "val": 20, "test": 10})
 
 
+SIZES = "--hidden-size 5 --projection-size 5 --deltas 0"
 COMMANDS = {
-    "action fit": ["--pooling", "rnn-fv-kron", "--hidden-size", 5, "--projection-size", 5, "--epochs", 6]
-    + ["--deltas", 0],
-    "action fit gmm": ["--pooling", "gmm-fv", "--components", "1,2", "--deltas", 0],
-    "action evaluate": ["--poolings", "mean,rnn-fv", "--hidden-size", 5, "--projection-size", 5, "--epochs", 3]
-    + ["--deltas", 0, "--seeds", 2, "--reverse-test"],
-    "retrieval fit": ["--epochs", 12, "--hidden-size", 8, "--etas", "0.01,0.1", "--dropout", 0.2],
-    "retrieval evaluate": ["--epochs", 4, "--hidden-size", 8, "--etas", "0.01,0.1", "--seeds", 3],
+    "action fit": f"--pooling rnn-fv-kron --epochs 6 {SIZES}",
+    "action fit gmm": "--pooling gmm-fv --components 1,2 --deltas 0",
+    "action evaluate": f"--poolings mean,rnn-fv --epochs 3 --seeds 2 --reverse-test {SIZES}",
+    "retrieval fit": "--epochs 12 --hidden-size 8 --etas 0.01,0.1 --dropout 0.2",
+    "retrieval evaluate": "--epochs 4 --hidden-size 8 --etas 0.01,0.1 --seeds 3",
 }
 
 
@@ -165,7 +142,7 @@ def test_a_command_killed_at_random_moments_ends_as_if_nothing_had_happened(comm
     room, verb, *_ = command.split()
     data = clips if room == "action" else captions
     out = ["--out", "OUT"] if verb == "fit" else ["--json", "OUT"]
-    given = [room, verb, *data, *COMMANDS[command], *out]
+    given = [room, verb, *data, *COMMANDS[command].split(), *out]
     one, other = tmp_path / "one", tmp_path / "other"
     script = Path(__file__).with_name("kill_again.py")
     done = subprocess.run(

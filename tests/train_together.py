@@ -32,9 +32,9 @@ def symbols():
 
 LABELS = np.arange(13) % 2
 FITS = {
-    "regression": lambda **more: RNNFisherVector(
-        dropout=0.0, early_stopping=None, dtype="float64", **SMALL | more
-    ).fit(vectors()),
+    "regression": lambda **more: RNNFisherVector(dropout=0.0, early_stopping=None, dtype="float64", **SMALL | more).fit(
+        vectors()
+    ),
     "single precision": lambda **more: RNNFisherVector(dropout=0.0, **SMALL | more).fit(vectors()),
     "symbols": lambda **more: RNNFisherVector(
         objective="classification", n_symbols=4, dropout=0.0, dtype="float64", **SMALL | more
