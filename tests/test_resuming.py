@@ -189,6 +189,19 @@ def test_finished_fits_are_not_done_again(unfinished, tmp_path, monkeypatch):
     assert set(json.loads((tmp_path / "table.json").read_text())["poolings"]) == {"mean", "gmm-fv"}
 
 
+def test_damaged_work_is_one_line(unfinished, tmp_path, capsys):
+    (figures,) = (tmp_path / "table.json.unfinished").rglob("*seed*.figures")
+    figures.write_bytes(figures.read_bytes()[:-1] + b"x")
+    assert run(*unfinished) == 1
+    assert f"{figures} is damaged, or not a checkpoint: delete it to begin anew" in capsys.readouterr().err
+
+
+def test_more_poolings_are_no_other_job(unfinished, tmp_path):
+    at = unfinished.index("mean,gmm-fv")
+    assert run(*unfinished[:at], "mean", *unfinished[at + 1 :]) == 0
+    assert not (tmp_path / "table.json.unfinished").exists()
+
+
 def test_another_job_s_work_is_refused(unfinished, capsys):
     assert run(*unfinished, "--dropout", 0.1) == 1
     error = capsys.readouterr().err

@@ -174,6 +174,8 @@ def join() -> Group:
     ------
     RuntimeError
         If the other processes cannot be reached.
+    ValueError
+        If there are GPUs, but fewer than processes.
     """
     rank, count = place()
     if count == 1:
@@ -183,7 +185,12 @@ def join() -> Group:
 
     if not dist.is_initialized():
         local, gpus = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
-        if local < gpus:
+        if 0 < gpus <= local:
+            raise ValueError(
+                f"process {rank} has no GPU of its own: start at most {gpus} processes on this machine, "
+                "or hide the GPUs from them (CUDA_VISIBLE_DEVICES=)"
+            )
+        if gpus:
             torch.cuda.set_device(local)
         with _clear_errors():
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
@@ -204,7 +211,8 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise RuntimeError(
-            "another of the processes that train together has ended or does not answer; its own message says why. "
-            "Start the same command again"
+            f"another of the processes that train together has ended or does not answer ({first_line}); "
+            "its own message says why. Start the same command again"
         ) from error

@@ -199,7 +199,8 @@ def fit(
 ) -> int:
     """Fit a recogniser on labelled features, and keep the whole chain in one folder.
 
-    After a stop the same command goes on. Under `torchrun -m rnnfv action fit ...` processes share the training of a net.
+    After a stop the same command goes on. Under `torchrun -m rnnfv action fit ...` processes share the training of a
+    net.
 
     Example: `rnnfv action fit --features features/ --manifest ucf101.csv --weights vgg19.pth --out model/`
 
