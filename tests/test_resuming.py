@@ -131,7 +131,7 @@ COMMANDS = {
     "action fit": f"--pooling rnn-fv-kron --epochs 6 {SIZES}",
     "action fit gmm": "--pooling gmm-fv --components 1,2 --deltas 0",
     "action evaluate": f"--poolings mean,rnn-fv --epochs 3 --seeds 2 --reverse-test {SIZES}",
-    "retrieval fit": "--epochs 12 --hidden-size 8 --etas 0.01,0.1 --dropout 0.2",
+    "retrieval fit": "--epochs 12 --hidden-size 8 --etas 0.01,0.1 --dropout 0.2 --pca 20",
     "retrieval evaluate": "--epochs 4 --hidden-size 8 --etas 0.01,0.1 --seeds 3",
 }
 
@@ -211,6 +211,6 @@ def test_another_job_s_work_is_refused(unfinished, capsys):
 def test_two_jobs_on_one_output_do_not_meet(unfinished, tmp_path, capsys):
     from filelock import FileLock
 
-    with FileLock(tmp_path / "table.json.unfinished/lock"):
+    with FileLock(tmp_path / "table.json.unfinished/.lock"):
         assert run(*unfinished) == 1
-    assert "another process is at work in" in capsys.readouterr().err
+    assert "another program is writing to" in capsys.readouterr().err

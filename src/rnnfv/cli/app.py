@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from rnnfv import __version__
 from rnnfv.cli.action import action
-from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
+from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.retrieval import retrieval
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.processes import place, refuse_several
 
 _SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
@@ -35,7 +37,7 @@ app.command(retrieval)
 def demo(
     *,
     out: Path = Path("demo"),
-    seeds: Annotated[int, Parameter(validator=lambda _, n: _at_least_one(n))] = 1,
+    seeds: int = 1,
     json: Path | None = None,
 ) -> int:
     """Compare the encoders on Japanese Vowels, a real data set that comes with the package.
@@ -56,6 +58,8 @@ def demo(
     """
     from rnnfv.cli.demo import run_demo
 
+    at_least_one(seeds=seeds)
+    check_outputs(json)
     run_demo(out, seeds, json)
     return 0
 
@@ -96,8 +100,8 @@ def extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
-    pixels: str | None = None,
-    crops: int | None = None,
+    pixels: Literal["imagenet", "caffe", "raw", "unit"] | None = None,
+    crops: Literal[1, 10] | None = None,
     relu: bool | None = None,
     mean: Path | None = None,
     revision: str | None = None,
@@ -224,13 +228,22 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
     try:
         if arguments[:2] not in _SHARED:
             refuse_several(f"{' '.join(arguments[:2])} does not train one net in several processes")
-        code: int = app(
-            arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
-        )
-        return code
+        with _sigterm_raises():
+            with usage():  # groups of options check themselves when they are made
+                command, bound, _ = app.parse_args(
+                    arguments, exit_on_error=False, print_error=False, error_console=errors
+                )
+            code: int = command(*bound.args, **bound.kwargs)
+            return code
     except CycloptsError as error:
         errors.print(f"{name}: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
         return WRONG_USAGE
+    except UsageError as error:
+        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        return WRONG_USAGE
+    except _Terminated:
+        errors.print(f"{name}: terminated")
+        return TERMINATED
     except KeyboardInterrupt:
         errors.print(f"{name}: interrupted")
         return INTERRUPTED
@@ -239,6 +252,20 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
         return FAILED
 
 
-def _at_least_one(n: int) -> None:
-    if n < 1:
-        raise ValueError("it must be at least 1")
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came. To a command it is what Ctrl-C is."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let the first SIGTERM raise, so that a command puts away its things; further ones do not disturb it."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

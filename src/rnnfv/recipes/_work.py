@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
 from rnnfv import __version__
 from rnnfv.processes import join, place
 from rnnfv.recipes._job import read_json, write_json
-from rnnfv.storage import ModelFolderError, load, parse_checkpoint, save, write_checkpoint
+from rnnfv.storage import ModelFolderError, load, one_writer, parse_checkpoint, save, write_checkpoint
 
 __all__ = ["NO_WORK", "Work", "job_of", "open_work"]
 
@@ -126,7 +124,9 @@ def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
     Raises
     ------
     ValueError
-        If the folder holds another job's work, or another process is at it.
+        If the folder holds another job's work.
+    BlockingIOError
+        If another program is at it.
     """
     if output is None:
         yield NO_WORK
@@ -135,22 +135,14 @@ def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
     if place()[0] > 0:
         yield Work(folder)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ValueError(f"another process is at work in {folder}: wait for it, or give another output") from None
-    try:
+    with one_writer(folder / ".lock", output):
         _check_job(folder, job)
         yield Work(folder)
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != "lock":
+            elif path.name != ".lock":
                 path.unlink()
-    finally:
-        lock.release()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -189,7 +181,7 @@ def _check_job(folder: Path, job: dict[str, Any]) -> None:
     record = folder / "job.json"
     found = read_json(record)
     if found is None:
-        strangers = [path.name for path in folder.iterdir() if path.name != "lock" and not path.name.startswith(".")]
+        strangers = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
         if strangers:
             raise ValueError(f"{folder} holds files that are not of this job ({strangers[0]}): move them away")
         write_json(record, job)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
@@ -25,11 +24,14 @@ from rnnfv.storage import (
     atomic_file,
     count_sequences,
     feature_shards,
+    file_identity,
     load,
     model_checksum,
     move_file,
+    one_writer,
     read_features,
     refuse_repeated_ids,
+    write_npy,
 )
 
 __all__ = ["EncodingSummary", "encode_features"]
@@ -101,12 +103,23 @@ def encode_features(
     ValueError
         If the model cannot transform, an id occurs twice, no sequence at all could be encoded, or the output or
         the parts are of another model or of other features.
+    BlockingIOError
+        If another program writes the same output.
     """
     job = _Job(Path(features), Path(model), Path(out))
+    if job.is_finished() and not (job.parts.exists() or job.lock.exists()):
+        return job.summary(was_finished=True)
+    with one_writer(job.lock, job.out):
+        return _finish(job, Path(model), progress)
+
+
+def _finish(job: _Job, model: Path, progress: bool) -> EncodingSummary:
+    """Do what is not done yet."""
     if job.is_finished():
+        shutil.rmtree(job.parts, ignore_errors=True)  # left by a stop after the very last step
         return job.summary(was_finished=True)
     refuse_repeated_ids(job.shards)
-    estimator = _load_transformer(Path(model))
+    estimator = _load_transformer(model)
     job.open_parts()
     waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
     with progress_bar(progress, _Rate()) as bar:
@@ -141,18 +154,20 @@ def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[in
     try:
         read = read_features(shard, getattr(estimator, "n_features_in_", None))
     except (OSError, ValueError) as error:
-        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
+        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]], "sha256": None})
         return
     advance(len(read.failures))
-    ids, failures = read.ids, list(read.failures)
+    ids, failures, sha256 = read.ids, list(read.failures), None
     if ids:
         vectors = _transform(estimator, read.sequences, advance)
         finite = np.isfinite(vectors).all(axis=1)
         failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
         ids = [ids[i] for i in np.flatnonzero(finite)]
-        with atomic_file(part.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors if finite.all() else vectors[finite])
-    write_json(part, {"ids": ids, "failures": failures})
+        kept = vectors if finite.all() else vectors[finite]
+        with atomic_file(part.with_suffix(".npy")) as temporary:
+            write_npy(temporary, kept.shape, kept.dtype, [kept])
+        sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
+    write_json(part, {"ids": ids, "failures": failures, "sha256": sha256})
 
 
 def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
@@ -174,6 +189,7 @@ class _Job:
             raise ValueError(f"the output must be a .npy file; got {out}")
         self.out, self.table = out, out.with_suffix(".csv")
         self.parts, self.record = Path(f"{out}.parts"), Path(f"{out}.job.json")
+        self.lock = out.with_name(f".{out.name}.lock")
         self.shards = feature_shards(features)
         self.description = {
             "format": "rnnfv-encoding",
@@ -194,7 +210,6 @@ class _Job:
             raise ValueError(
                 f"{self.out} exists and is not of this model and these features: delete it or give another output"
             )
-        shutil.rmtree(self.parts, ignore_errors=True)  # left by a stop after the very last step
         return True
 
     def open_parts(self) -> None:
@@ -216,7 +231,7 @@ class _Job:
     def join(self) -> None:
         """Join the parts. The output appears last, so that its presence says that all is done."""
         first_reason = self._write_table()
-        paths = [self.part(i).with_suffix(".npy") for i in range(len(self.shards)) if self._read_part(i)[0]]
+        paths = [self._vectors(i) for i in range(len(self.shards)) if self._read_part(i)[0]]
         if not paths:
             shutil.rmtree(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
@@ -232,6 +247,14 @@ class _Job:
         with self.table.open(encoding="utf-8", newline="") as file:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
+
+    def _vectors(self, i: int) -> Path:
+        """The vectors of part i, as they were written; a part that is damaged is given up."""
+        path = self.part(i).with_suffix(".npy")
+        if not path.exists() or file_identity(path)["sha256"] != read_json(self.part(i))["sha256"]:
+            self.part(i).unlink()
+            raise ValueError(f"{path} is damaged: start the same command again, and that part is made anew")
+        return path
 
     def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
         note = read_json(self.part(i))
@@ -257,13 +280,7 @@ def _concatenate(paths: list[Path], target: Path) -> None:
     """Join .npy files of equal width through the disk: one of them at a time is in memory."""
     first = np.load(paths[0], mmap_mode="r")
     rows = sum(len(np.load(path, mmap_mode="r")) for path in paths)
-    joined = open_memmap(target, mode="w+", dtype=first.dtype, shape=(rows, *first.shape[1:]))
-    row = 0
-    for path in paths:
-        part = np.load(path)
-        joined[row : row + len(part)] = part
-        row += len(part)
-    joined.flush()
+    write_npy(target, (rows, *first.shape[1:]), first.dtype, map(np.load, paths))
 
 
 def _fingerprint(shard: Path) -> list[Any]:

@@ -264,7 +264,7 @@ def backbone_of_features(folder: str | Path) -> tuple[dict[str, Any] | None, Sam
 
 def _origin(shard: Path) -> tuple[dict[str, Any] | None, Sampling | None]:
     try:
-        metadata = pq.read_schema(shard).metadata or {}
+        metadata = pq.read_metadata(shard).metadata or {}  # the copy over which the shard's checksum goes
         note = json.loads(metadata.get(b"rnnfv", b"{}"))
         if "backbone" not in note:
             return None, None

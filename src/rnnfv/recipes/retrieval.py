@@ -20,7 +20,8 @@ from rnnfv.processes import refuse_several
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.recognizer import backbone_of_features
-from rnnfv.recipes.sentences import SentenceSettings, Texts, encode, encoded_blocks, fit_sentence_side, is_net
+from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
+from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
 
@@ -155,7 +156,10 @@ def load_retrieval(folder: str | Path) -> RetrievalModel:
         If the folder is missing, damaged, changed, of another kind, or of a newer format.
     """
     estimators, record, _ = FOLDER.read(Path(folder))
-    return RetrievalModel(estimators["sentences"], estimators["cca"], record["note"])
+    note = record.get("note")
+    if not isinstance(note, dict):
+        FOLDER.fail(Path(folder), f"{FOLDER.record} does not tell how the model was fitted")
+    return RetrievalModel(estimators["sentences"], estimators["cca"], note)
 
 
 def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:
@@ -227,12 +231,15 @@ def fit_retrieval(
     if not is_net(settings.encoder):
         refuse_several(f"{settings.encoder} trains no net")
     judge = None
-    if is_net(settings.encoder) and settings.max_epochs > 1:
-        judge = _EpochJudge(train, validation, settings.max_epochs, etas, report)
+    if is_net(settings.encoder) and settings.epochs > 1:
+        judge = _EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
     learnt_from = train.texts if corpus is None else corpus
     side = fit_sentence_side(settings, reader, learnt_from, seed=seed, judge=judge, work=work)
     work.leave_unless_first()
+    if settings.pca is not None:
+        report(f"PCA to {settings.pca} numbers")
+        side = with_pca(side, train.texts, settings.pca, seed, work)
     vectors = encode(side, validation.texts)
     best, recalls = _best_of(_path(side, train, sorted(etas, reverse=True), report), vectors, validation, report)
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}

@@ -1,6 +1,7 @@
 """Files: feature shards, model folders, and the atomic writing below both."""
 
-from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file
+from rnnfv.storage.arrays import write_npy
+from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, one_writer
 from rnnfv.storage.checkpoint import parse_checkpoint, write_checkpoint
 from rnnfv.storage.features import (
     FeatureShard,
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "model_checksum",
     "move_file",
+    "one_writer",
     "open_index",
     "parse_checkpoint",
     "read_all_features",
@@ -39,4 +41,5 @@ __all__ = [
     "save",
     "write_checkpoint",
     "write_features",
+    "write_npy",
 ]
