@@ -169,8 +169,7 @@ class _Decoder:
 
 def _work(pipe: Connection, decoder: _Decoder) -> None:
     """Decode what comes by the pipe, and send the events. A send waits until the other side has room."""
-    for ending in (signal.SIGINT, signal.SIGTERM):  # these are for the process that supervises
-        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that supervises
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
