@@ -27,7 +27,7 @@ from rnnfv.datasets.labelled import LabelledSequences, load_labelled
 from rnnfv.encoders.mean import MeanPooling
 from rnnfv.metrics import mean_accuracy
 from rnnfv.normalization import PowerNormalizer
-from rnnfv.recipes.action import NARROW_DELTAS, NARROW_EPOCHS, NARROW_PREPARATIONS
+from rnnfv.recipes._action_chain import EPOCHS, NARROW_DELTAS, NARROW_PREPARATIONS
 from rnnfv.recipes.comparison import POOLINGS, Candidate, candidate, choose, evaluate
 
 SETS = {"msraction3d": "MSRAction3D", "jhmdb_pose14": "JHMDB-14"}
@@ -82,7 +82,7 @@ def of(name: str) -> Candidate:
     """A pooling's pipeline and grid; the number of epochs is chosen together with the preparation."""
     made = candidate(RIVALS.get(name, name.removesuffix(", untrained")), PREPARATIONS, **NET)
     if made.is_trained_net:
-        made.grid["encoder__max_epochs"] = [0] if name == UNTRAINED else list(NARROW_EPOCHS)
+        made.grid["encoder__max_epochs"] = [0] if name == UNTRAINED else list(EPOCHS)
     if name.startswith(("mean", "hidden")):
         # Plain statistics may also be standardised instead of power and L2 normalised.
         made.grid["normalizer"] = [PowerNormalizer(), StandardScaler()]

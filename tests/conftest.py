@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from fractions import Fraction
@@ -81,3 +82,42 @@ def world():
         return Pairs(texts, np.array(images, np.float32), np.repeat(np.arange(n), 2))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_clips():
+    """A function that writes features and a manifest of two classes that only order tells apart: their options."""
+    from rnnfv.datasets.manifest import Manifest, write_manifest
+    from rnnfv.storage import write_features
+
+    def write(folder, n):
+        rng = np.random.default_rng(0)
+        rising = [np.sort(rng.normal(size=(steps, 3)), axis=0) for steps in rng.integers(4, 7, n)]
+        ids = np.array([f"clip{i}" for i in range(2 * n)])
+        write_features(folder / "features", ids.tolist(), rising + [walk[::-1] for walk in rising])
+        groups = np.tile([f"g{i % 4}" for i in range(n)], 2)
+        splits = {"split1": np.where(groups == "g0", "test", "train")}
+        write_manifest(folder / "clips.csv", Manifest(ids, np.repeat(["rising", "falling"], n), groups, splits))
+        return ["--features", folder / "features", "--manifest", folder / "clips.csv"]
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_captions(world, word_file):
+    """A function that writes the made world, so many images of each split, as files: their options."""
+
+    def write(folder, sizes):
+        images, vectors = [], []
+        for split, n in sizes.items():
+            pairs = world(n, n)
+            for i, vector in enumerate(pairs.images):
+                texts = [pairs.texts[k] for k in np.flatnonzero(pairs.image_of_sentence == i)]
+                sentences = [{"raw": " ".join(tokens), "tokens": tokens} for tokens in texts]
+                images.append({"filename": f"{split}{i}.jpg", "split": split, "sentences": sentences})
+                vectors.append(vector)
+        (folder / "dataset.json").write_text(json.dumps({"images": images}))
+        np.save(folder / "vectors.npy", np.array(vectors, np.float16))
+        return ["--captions", folder / "dataset.json", "--images", folder / "vectors.npy", "--words", word_file]
+
+    return write

@@ -28,23 +28,10 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def data(world, word_file, tmp_path_factory):
-    """The made world as files: --captions, --images and --words."""
-    folder = tmp_path_factory.mktemp("data")
-    images, vectors = [], []
-    for split, n in {"train": 80, "val": 30, "test": 25}.items():
-        pairs = world(n, n)
-        for i, vector in enumerate(pairs.images):
-            sentences = [
-                {"raw": " ".join(t), "tokens": t}
-                for t, image in zip(pairs.texts, pairs.image_of_sentence, strict=True)
-                if image == i
-            ]
-            images.append({"filename": f"{split}{i}.jpg", "split": split, "sentences": sentences})
-            vectors.append(vector)
-    (folder / "dataset.json").write_text(json.dumps({"images": images}))
-    np.save(folder / "vectors.npy", np.array(vectors, np.float16))
-    return ["--captions", folder / "dataset.json", "--images", folder / "vectors.npy"], ["--words", word_file]
+def data(write_captions, tmp_path_factory):
+    """The made world as files: --captions and --images, and --words."""
+    options = write_captions(tmp_path_factory.mktemp("data"), {"train": 80, "val": 30, "test": 25})
+    return options[:4], options[4:]
 
 
 def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):

@@ -106,7 +106,7 @@ def test_small_sets_of_wide_features_choose_and_large_ones_go_the_papers_way(mon
     chosen = rows["rnn-fv"].chosen["split1"]
     assert all(chosen[name] in values for name, values in SMALL_CHOICES.items())
     assert "reduce" not in small[0].pipeline.named_steps
-    monkeypatch.setattr("rnnfv.recipes.action._LARGE", 10)
+    monkeypatch.setattr("rnnfv.recipes._action_chain._LARGE", 10)
     rows = evaluate_actions(made(520), settings, keep=large.append)
     assert rows["rnn-fv"].chosen["split1"] == {"validation": None}
     encoder, prepare = large[0].pipeline["encoder"], large[0].pipeline["prepare"]

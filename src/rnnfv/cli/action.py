@@ -50,7 +50,8 @@ def evaluate(
     Everything is chosen and fitted on a split's training part, validation parts never sharing a group with the rest.
     Features of 500 values a step or more go the paper's way: PCA to 500, L2, a net stopped by its probe, PCA to 1000,
     power, L2, linear SVM; small sets choose their differences, too. Narrower features, such as skeletons, choose their
-    preparation for each pooling by cross-validation.
+    preparation for each pooling by cross-validation. With --json the same command goes on after a stop; until it has
+    ended, what is done is kept beside that file.
 
     Example: `rnnfv action evaluate --features features/ --manifest ucf101.csv --seeds 3 --json table.json`
 
@@ -201,6 +202,9 @@ def fit(
     jobs: int | None = None,
 ) -> int:
     """Fit a recogniser on labelled features, and keep the whole chain in one folder.
+
+    After a stop the same command goes on. Under `torchrun -m rnnfv action fit ...` processes share the training of a
+    net.
 
     Example: `rnnfv action fit --features features/ --manifest ucf101.csv --weights vgg19.pth --out model/`
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.retrieval import retrieval
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
+from rnnfv.processes import place, refuse_several
+
+_SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
 
 app = App(
     name="rnnfv",
@@ -207,31 +211,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : list of str, optional
         Default: the process's own.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    errors = Console(stderr=True, soft_wrap=True)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    rank, count = place()
+    errors = Console(file=sys.stderr, soft_wrap=True)
+    name = f"rnnfv, process {rank} of {count}" if rank else "rnnfv"
+    with ExitStack() as silence:
+        if rank:  # the first one speaks for all; of the others only errors are heard
+            nowhere = silence.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            silence.enter_context(redirect_stdout(nowhere))
+            silence.enter_context(redirect_stderr(nowhere))
+        code = _run(list(arguments), errors, name)
+    sys.exit(code)
+
+
+def _run(arguments: list[str], errors: Console, name: str) -> int:
+    """Run a command; its exit code."""
     try:
+        if arguments[:2] not in _SHARED:
+            refuse_several(f"{' '.join(arguments[:2])} does not train one net in several processes")
         with _sigterm_raises():
             with usage():  # groups of options check themselves when they are made
                 command, bound, _ = app.parse_args(
                     arguments, exit_on_error=False, print_error=False, error_console=errors
                 )
-            code = command(*bound.args, **bound.kwargs)
+            code: int = command(*bound.args, **bound.kwargs)
+            return code
     except CycloptsError as error:
-        errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
-        code = WRONG_USAGE
+        errors.print(f"{name}: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
+        return WRONG_USAGE
     except UsageError as error:
-        errors.print(f"rnnfv: {error}", markup=False, highlight=False)
-        code = WRONG_USAGE
+        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        return WRONG_USAGE
     except _Terminated:
-        errors.print("rnnfv: terminated")
-        code = TERMINATED
+        errors.print(f"{name}: terminated")
+        return TERMINATED
     except KeyboardInterrupt:
-        errors.print("rnnfv: interrupted")
-        code = INTERRUPTED
+        errors.print(f"{name}: interrupted")
+        return INTERRUPTED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
-        errors.print(f"rnnfv: {error}", markup=False, highlight=False)
-        code = FAILED
-    sys.exit(code)
+        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        return FAILED
 
 
 def help_page() -> str:

@@ -15,6 +15,7 @@ from rnnfv.cli.usage import UsageError, at_least_one, check_outputs
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
 from rnnfv.metrics import mean_accuracy
+from rnnfv.recipes._work import job_of, open_work
 from rnnfv.recipes.action import Fitted, Row, Settings, as_json, evaluate_actions
 from rnnfv.recipes.fusion import SplitVectors, fuse, write_vectors
 from rnnfv.recipes.recognizer import load_recognizer
@@ -43,22 +44,7 @@ def run_evaluate(
     listed = with_splits(read_manifest(manifest), splits)
     data = load_labelled(features, listed, skip_missing=skip_missing)
     keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else (lambda fitted: None)
-    status = Console(stderr=True)
-    with status.status("") as spinner:
-        rows = evaluate_actions(
-            data,
-            settings,
-            transfer=None if transfer is None else load_recognizer(transfer).pipeline,
-            through=None if through is None else image_side(through, features),
-            allow_overlap=allow_overlap,
-            reverse_test=reverse_test,
-            report=spinner.update,
-            keep=keep,
-        )
-    header, lines = table_of(rows, settings.seeds)
     left_out = len(listed.ids) - len(data.manifest.ids)
-    title = f"{manifest.stem}: {len(data.manifest.ids)} sequences, {len(np.unique(data.manifest.labels))} classes"
-    print_table(f"{title}, {left_out} without features" if left_out else title, header, lines)
     protocol = {
         "features": str(features),
         "manifest": str(manifest),
@@ -70,7 +56,25 @@ def run_evaluate(
         "through": None if through is None else str(through),
         "rnnfv": __version__,
     }
-    write_text(figures, json.dumps(as_json(rows, protocol, settings), indent=2) + "\n")
+    decides = {**settings.fitting, "reverse_test": reverse_test, "vectors": vectors}
+    files = {"features": features, "manifest": manifest, "transfer": transfer, "through": through}
+    with open_work(figures, job_of("action evaluate", decides, files)) as work:
+        with Console(stderr=True).status("") as spinner:
+            rows = evaluate_actions(
+                data,
+                settings,
+                transfer=None if transfer is None else load_recognizer(transfer).pipeline,
+                through=None if through is None else image_side(through, features),
+                allow_overlap=allow_overlap,
+                reverse_test=reverse_test,
+                report=spinner.update,
+                keep=keep,
+                work=work,
+            )
+        write_text(figures, json.dumps(as_json(rows, protocol, settings), indent=2) + "\n")
+    header, lines = table_of(rows, settings.seeds)
+    title = f"{manifest.stem}: {len(data.manifest.ids)} sequences, {len(np.unique(data.manifest.labels))} classes"
+    print_table(f"{title}, {left_out} without features" if left_out else title, header, lines)
     write_text(markdown, as_markdown(header, lines))
     write_text(latex, as_latex(header, lines))
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from rnnfv.cli.terminal import notes
+from rnnfv.recipes._work import job_of, open_work
 from rnnfv.recipes.action import Settings
 from rnnfv.recipes.recognizer import FOLDER, fit_recognizer
 from rnnfv.recipes.retrieval import image_side
@@ -27,18 +28,22 @@ def run_fit(
     FOLDER.check_replaceable(out)
     console = notes()
     started = time.monotonic()
-    with console.status(f"fitting {settings.poolings[0]}"):
-        recognizer = fit_recognizer(
-            features,
-            manifest,
-            settings,
-            split=split,
-            weights=weights,
-            mean=mean,
-            through=None if through is None else image_side(through, features),
-            skip_missing=skip_missing,
-        )
-    recognizer.save(out)
+    decides = {**settings.fitting, "pooling": settings.poolings[0], "split": split}
+    job = job_of("action fit", decides, {"features": features, "manifest": manifest, "through": through})
+    with open_work(out, job) as work:
+        with console.status(f"fitting {settings.poolings[0]}"):
+            recognizer = fit_recognizer(
+                features,
+                manifest,
+                settings,
+                split=split,
+                weights=weights,
+                mean=mean,
+                through=None if through is None else image_side(through, features),
+                skip_missing=skip_missing,
+                work=work,
+            )
+        recognizer.save(out)
     seconds = time.monotonic() - started
     console.print(f"{settings.poolings[0]} for {len(recognizer.classes)} classes is in {out}, after {seconds:.0f} s")
     description = recognizer.backbone_description

@@ -83,7 +83,7 @@ def evaluate(
 
     Prints recall at 1, 5 and 10 and the median and mean rank of the first true result, of annotation (an image asks for
     sentences) and search (a sentence asks for images), and the mean rank of sentence similarity. With `--split val` one
-    half of its images chooses and the other is reported on.
+    half of its images chooses and the other is reported on. With --json the same command goes on after a stop.
 
     Example: `rnnfv retrieval evaluate --captions dataset_flickr8k.json --images vgg.npy --words glove.txt`
 
@@ -119,7 +119,8 @@ def evaluate(
 def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting(), seed: int = 0) -> int:
     """Fit a model on the split train, choosing on every other image of the split val, and save it.
 
-    The other half of val is left for `combine --split val`.
+    The other half of val is left for `combine --split val`. After a stop the same command goes on. Under
+    `torchrun -m rnnfv retrieval fit ...` processes share the training of a net.
 
     Example: `rnnfv retrieval fit --captions dataset_flickr8k.json --images vgg.npy --words glove.txt --out model/`
 

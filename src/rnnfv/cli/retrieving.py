@@ -20,6 +20,7 @@ from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.recipes._work import NO_WORK, Work, job_of, open_work
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows, seen_images
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
@@ -54,20 +55,25 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     parts = parts_of(*_data(captions, images, split), split)
     if fitting.cca_words is not None:
         _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
-    reports, chosen, words = [], [], None
-    with _status() as report:
-        for model in _fitted(fitting, parts, range(seeds), report):
-            vectors = _encoded(model, parts)
-            reports.append(report_of(*vectors, parts.test.image_of_sentence))
-            chosen.append(model.note["chosen"])
-            if len(reports) == 1:
-                words = _words_told(model, parts)
-                _write_ranks(output.ranks, vectors, parts)
-    row = mean_report(reports)
+    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, {"split": split})) as work:
+        found = {seed: work.found(f"seed {seed}") for seed in range(seeds)}
+        missing = [seed for seed, record in found.items() if record is None]
+        with _status() as report:
+            for seed, model in zip(missing, _fitted(fitting, parts, missing, report, work=work), strict=False):
+                vectors = _encoded(model, parts)
+                figures = report_of(*vectors, parts.test.image_of_sentence)
+                found[seed] = {"report": figures, "chosen": model.note["chosen"], "words": None}
+                if seed == 0:
+                    found[seed]["words"] = _words_told(model, parts)
+                    _write_ranks(output.ranks, vectors, parts)
+                work.keep(f"seed {seed}", found[seed])
+        reports, chosen = [r["report"] for r in found.values()], [r["chosen"] for r in found.values()]
+        row = mean_report(reports)
+        protocol = _protocol(captions, images, split, parts) | {"fitting": asdict(fitting)}
+        protocol |= {"seeds": list(range(seeds)), "chosen": chosen, "words": found[0]["words"]}
+        content = {"protocol": protocol, **row, "by_seed": reports}
+        write_text(output.json, json.dumps(content, indent=2, default=str) + "\n")
     _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", {_name(fitting): row}, output)
-    protocol = _protocol(captions, images, split, parts) | {"fitting": asdict(fitting)}
-    protocol |= {"seeds": list(range(seeds)), "chosen": chosen, "words": words}
-    write_text(output.json, json.dumps({"protocol": protocol, **row, "by_seed": reports}, indent=2, default=str) + "\n")
 
 
 def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path) -> None:
@@ -77,8 +83,9 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     listed, vectors = _data(captions, images)
     parts = parts_of(listed, vectors, "val")
     backbone = backbone_of_features(images)[0] if images.is_dir() else None
-    with _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences)
+    job = _job("retrieval fit", captions, images, fitting, {"seed": seed})
+    with open_work(out, job) as work, _status() as report:
+        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, work=work)
         _words_told(model, parts)
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
         model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
@@ -124,8 +131,21 @@ def _data(captions: Path, images: Path, split: str = "val") -> tuple[Captions, N
     return listed, read_image_vectors(images, listed)
 
 
+def _job(command: str, captions: Path, images: Path, fitting: Fitting, more: dict[str, Any]) -> dict[str, Any]:
+    """What tells this job from others."""
+    files = {"captions": captions, "images": images, "cca_words": fitting.cca_words, "corpus": fitting.corpus}
+    files |= {f"words {i}": path for i, path in enumerate(fitting.words)}
+    decides = {name: value for name, value in asdict(fitting).items() if name not in {*files, "device", "words"}}
+    return job_of(command, decides | more, files)
+
+
 def _fitted(
-    fitting: Fitting, parts: Parts, seeds: Iterable[int], report: Callable[[str], None], others: Sequence[Any] = ()
+    fitting: Fitting,
+    parts: Parts,
+    seeds: Iterable[int],
+    report: Callable[[str], None],
+    others: Sequence[Any] = (),
+    work: Work = NO_WORK,
 ) -> Iterator[RetrievalModel]:
     words: Any = [str(path) for path in fitting.words]
     etas = ETAS if fitting.etas is None else _numbers(fitting.etas)
@@ -138,6 +158,7 @@ def _fitted(
         others=others,
         etas=etas,
         report=report,
+        work=work,
     )
 
 

@@ -6,6 +6,8 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from numbers import Integral
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +23,10 @@ from rnnfv.encoders._base import SequenceEncoder
 from rnnfv.encoders._probe import default_probe, validation_split
 from rnnfv.encoders._progress import epoch_progress
 from rnnfv.networks import CELLS, NextStepNetwork
+from rnnfv.processes import Group, join
 from rnnfv.sequences import Sequences, as_sequences
-from rnnfv.training import Batch, Batcher, Schedule, train
+from rnnfv.storage import data_identity
+from rnnfv.training import Batch, Batcher, Checkpoint, Schedule, train
 
 _CHOICES = {
     "objective": ("regression", "classification"),
@@ -97,7 +101,14 @@ class NextStepEncoder(SequenceEncoder):
 
     # -- learning --------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, groups: Any = None, judge: Callable[[Self], float] | None = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        judge: Callable[[Self], float] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Self:
         """Train the net.
 
         Parameters
@@ -110,6 +121,16 @@ class NextStepEncoder(SequenceEncoder):
         judge : callable, optional
             Called with the encoder after every epoch; the epoch to which it gives the highest value is kept, the first
             of equals, whatever ``early_stopping`` says, and all sequences train. NaN leaves an epoch unjudged.
+        checkpoint : str or Path, optional
+            A file that is written after every epoch. Where it is there already, from a ``fit`` of the same data and
+            parameters that was stopped, this one goes on behind the last epoch, and on a CPU gives the same result to
+            the bit as if nothing had happened. It stays when training is over; then nothing is left to do.
+
+        Notes
+        -----
+        Started by torchrun, all processes call ``fit`` with the same data and parameters, and each takes its share of
+        every batch: gradients are means over the steps of all of them. Dropout's masks are drawn by each process for
+        its own share. All end with the same net. The first one judges epochs and writes the checkpoint.
 
         Raises
         ------
@@ -121,21 +142,29 @@ class NextStepEncoder(SequenceEncoder):
         seqs = as_sequences(X, self.vectors)
         self._check_parameters(seqs, y)
         self._check_fit(seqs)
+        if checkpoint is not None and not isinstance(self.random_state, Integral):
+            raise ValueError("checkpoint needs random_state to be an integer, so that a later fit draws the same")
         try:
-            return self._train(seqs, y, groups, judge)
+            return self._train(seqs, y, groups, judge, None if checkpoint is None else Path(checkpoint))
         except BaseException:  # half a training must not pass for a fitted encoder
             for name in [name for name in self.__dict__ if name.endswith("_")]:
                 del self.__dict__[name]
             raise
 
-    def _train(self, seqs: Sequences, y: Any, groups: Any, own_judge: Callable[[Self], float] | None) -> Self:
-        seed = int(check_random_state(self.random_state).randint(2**31))
+    def _train(
+        self, seqs: Sequences, y: Any, groups: Any, own_judge: Callable[[Self], float] | None, path: Path | None
+    ) -> Self:
+        group = join()
+        seed = group.from_first(lambda: int(check_random_state(self.random_state).randint(2**31)))
         rng = np.random.default_rng(seed)
         part, held_out = seqs, None
         if own_judge is None and self._stopping(y) is not None and self.max_epochs > 0:
             train_rows, rows = validation_split(len(seqs), y, groups, self.validation_fraction, seed)
             part, held_out = seqs[train_rows], seqs[rows]
         device = pick_device(self.device)
+        settings = {**self._settings(), "device": device.type, "processes": group.count}
+        if group.count > 1:
+            group.check_agreement({**settings, "lengths of the sequences": data_identity(seqs.offsets)})
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             outputs = self.n_features_in_
@@ -150,19 +179,50 @@ class NextStepEncoder(SequenceEncoder):
                 judge = self._probe_judge(part, labels[train_rows], held_out, labels[rows])
             elif held_out is not None:
                 judge = self._loss_judge(held_out)
-            schedule = Schedule(
-                self.max_epochs,
-                self.batch_size,
-                self.learning_rate,
-                self.weight_decay,
-                self.max_grad_norm,
-                self.patience,
-            )
-            with epoch_progress(self.max_epochs, enabled=self.verbose) as report:
-                self.history_ = train(self.network_, batcher, schedule, rng, judge, report)
+            checkpoint = None
+            if path is not None:
+                data = _identity(seqs, y, groups)
+                checkpoint = Checkpoint(path, {**settings, "data": data, "own judge": own_judge is not None})
+            if not group.is_first:  # masks of its own for its share; the net was drawn alike
+                torch.manual_seed(seed + group.rank)
+            self._run_epochs(batcher, rng, judge, checkpoint, group)
         self.best_epoch_ = _kept_epoch(self.history_)
         self.n_left_out_ = 0 if batcher.n_symbols is None else int((seqs.values >= batcher.n_symbols).sum())
         return self
+
+    def _run_epochs(
+        self, batcher: Batcher, rng: np.random.Generator, judge: Any, checkpoint: Checkpoint | None, group: Group
+    ) -> None:
+        schedule = Schedule(
+            self.max_epochs,
+            self.batch_size,
+            self.learning_rate,
+            self.weight_decay,
+            self.max_grad_norm,
+            self.patience,
+        )
+        self.history_: dict[str, list[float]] = {}
+        with epoch_progress(self.max_epochs, enabled=self.verbose and group.is_first) as report:
+            train(
+                self.network_,
+                batcher,
+                schedule,
+                rng,
+                judge,
+                report,
+                history=self.history_,
+                checkpoint=checkpoint,
+                group=group,
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        """The parameters that decide what training gives, as plain JSON values."""
+        parameters = self.get_params(deep=False)
+        return {
+            name: value if value is None or isinstance(value, (bool, int, float, str)) else data_identity(value)
+            for name, value in parameters.items()
+            if name not in ("device", "vectors", "verbose")
+        }
 
     def _check_parameters(self, seqs: Sequences, y: Any) -> None:
         for name, allowed in {**_CHOICES, "pooling": self._poolings}.items():
@@ -333,3 +393,9 @@ def _kept_epoch(history: dict[str, list[float]]) -> int:
     """The epoch that training kept, from 1: the first of the best, or the last."""
     judged = np.array(history.get("validation", []))
     return len(history["loss"]) if np.isnan(judged).all() else 1 + int(np.nanargmax(judged))
+
+
+def _identity(seqs: Sequences, y: Any, groups: Any) -> str:
+    """A checksum of training data."""
+    labels = [None if part is None else np.asarray(part).tolist() for part in (y, groups)]
+    return data_identity([seqs.values, seqs.offsets, seqs.vectors, *labels])

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
-from rnnfv.encoders.canonical import CanonicalSteps
-from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.metrics import mean_accuracy
-from rnnfv.recipes.comparison import POOLINGS, Candidate, Choice, Result, candidate, choose, evaluate
+from rnnfv.processes import refuse_several
+from rnnfv.recipes._action_chain import Chain, Part
+from rnnfv.recipes._work import NO_WORK, Work
+from rnnfv.recipes.comparison import POOLINGS, Choice, Result, candidate, evaluate, fit
 
-WIDE = 500  # values a step from which on features are those of a net for images, and treated as the paper does
-NARROW_PREPARATIONS: dict[str, list[Any]] = {
-    "scale_sequences": [False, True],
-    "basis": ["standardize", "pca", "whiten"],
-}
-NARROW_DELTAS = (1, 3)
-WIDE_PREPARATION: dict[str, list[Any]] = {"basis": ["pca"], "n_components": [500], "unit_steps": [True]}
-SMALL_COMPONENTS = (40, 500)
-SMALL_DELTAS = (0, 1)
-EPOCHS = (1, 4, 8)
-_LARGE = 2000  # training sequences from which on nothing is chosen that would need many fits
-
-Part = Any  # (Sequences, labels, groups)
+_RUNNING = ("poolings", "seeds", "device", "jobs")  # settings that say how much is fitted, and where
 
 
 @dataclass(frozen=True)
@@ -97,6 +86,11 @@ class Settings:
             if min(getattr(self, name) or [least]) < least:
                 raise ValueError(f"{name} are {getattr(self, name)}: they must be at least {least}")
 
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """What decides the result of a fit of one pooling with one seed."""
+        return {name: value for name, value in asdict(self).items() if name not in _RUNNING}
+
 
 @dataclass
 class Row:
@@ -162,6 +156,7 @@ def evaluate_actions(
     reverse_test: bool = False,
     report: Callable[[str], None] = lambda text: None,
     keep: Callable[[Fitted], None] = lambda fitted: None,
+    work: Work = NO_WORK,
 ) -> dict[str, Row]:
     """Fit every pooling on each split's training part, and test it on the test part.
 
@@ -185,6 +180,8 @@ def evaluate_actions(
         Is told what is being done.
     keep : callable
         Is handed every fitted pooling.
+    work : Work
+        Keeps the figures of every fit, which is then done once, and what is finished of the fit under way.
 
     Returns
     -------
@@ -201,30 +198,83 @@ def evaluate_actions(
         _check_transfer(transfer, settings)
     rows = {name: Row() for name in settings.poolings}
     for split in data.manifest.splits:
-        train, test = data.part(split, "train"), data.part(split, "test")
-        report(f"{split}: preparing")
-        chain = Chain(settings, train, transfer, through)
-        prepared, prepared_test = chain.prepare(train), chain.prepare(test)
+        run = _SplitRun(data, split, settings, transfer, through, reverse_test, report, keep, work.part(split))
         for name, row in rows.items():
-            report(f"{split}: {name}")
-            choice = chain.choose(name, prepared)
+            choice = run.choice(name)
             row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
             for seed in range(settings.seeds):
-                report(f"{split}: {name}, seed {seed}")
-                result = evaluate(chain.candidate(name), choice, prepared, prepared_test, seed)
-                row.accuracies.setdefault(split, []).append(result.accuracy)
-                row.dim = result.dim
-                pipeline = chain.whole(result.pipeline)
+                figures = run.figures(name, choice, seed)
+                row.dim = figures["dim"]
+                row.accuracies.setdefault(split, []).append(figures["accuracy"])
                 if reverse_test:
-                    backwards = pipeline.predict(test[0].reversed())
-                    row.reversed_accuracies.setdefault(split, []).append(100 * float(np.mean(backwards == test[1])))
-                    changed = 100 * float(np.mean(backwards != result.predictions))
-                    row.changed.setdefault(split, []).append(changed)
-                keep(Fitted(name, split, seed, pipeline, result, train, test))
+                    row.reversed_accuracies.setdefault(split, []).append(figures["reversed"])
+                    row.changed.setdefault(split, []).append(figures["changed"])
     return rows
 
 
-def fit_action(train: Part, settings: Settings, seed: int = 0, through: RegularizedCCA | None = None) -> Pipeline:
+@dataclass
+class _SplitRun:
+    """The fits of one split; its data are prepared only where a fit is not done yet."""
+
+    data: LabelledSequences
+    split: str
+    settings: Settings
+    transfer: Pipeline | None
+    through: RegularizedCCA | None
+    reverse_test: bool
+    report: Callable[[str], None]
+    keep: Callable[[Fitted], None]
+    work: Work
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        return {which: self.data.part(self.split, which) for which in ("train", "test")}
+
+    @cached_property
+    def chain(self) -> Chain:
+        self.report(f"{self.split}: preparing")
+        return Chain(self.settings, self.parts["train"], self.transfer, self.through, self.work)
+
+    @cached_property
+    def prepared(self) -> dict[str, Part]:
+        return {which: self.chain.prepare(part) for which, part in self.parts.items()}
+
+    def choice(self, pooling: str) -> Choice:
+        """What validation chooses for the pooling."""
+
+        def make(work: Work) -> dict[str, Any]:
+            self.report(f"{self.split}: {pooling}")
+            return asdict(self.chain.choose(pooling, self.prepared["train"], work))
+
+        return Choice(**self.work.figures(f"{pooling} choice", make))
+
+    def figures(self, pooling: str, choice: Choice, seed: int) -> dict[str, Any]:
+        """Fit and test the pooling."""
+
+        def make(work: Work) -> dict[str, Any]:
+            self.report(f"{self.split}: {pooling}, seed {seed}")
+            train, test = self.prepared["train"], self.prepared["test"]
+            result = evaluate(self.chain.candidate(pooling), choice, train, test, seed, work)
+            pipeline = self.chain.whole(result.pipeline)
+            figures: dict[str, Any] = {"accuracy": result.accuracy, "dim": result.dim}
+            raw = self.parts["test"]
+            if self.reverse_test:
+                backwards = pipeline.predict(raw[0].reversed())
+                figures["reversed"] = 100 * float(np.mean(backwards == raw[1]))
+                figures["changed"] = 100 * float(np.mean(backwards != result.predictions))
+            self.keep(Fitted(pooling, self.split, seed, pipeline, result, self.parts["train"], raw))
+            return figures
+
+        return self.work.figures(f"{pooling} seed {seed}", make)
+
+
+def fit_action(
+    train: Part,
+    settings: Settings,
+    seed: int = 0,
+    through: RegularizedCCA | None = None,
+    work: Work = NO_WORK,
+) -> Pipeline:
     """Fit one pooling, the first of the settings, on all the given sequences.
 
     Parameters
@@ -234,114 +284,21 @@ def fit_action(train: Part, settings: Settings, seed: int = 0, through: Regulari
     seed : int
     through : RegularizedCCA, optional
         See `evaluate_actions`.
+    work : Work
+        Keeps what was chosen, the preparation and the encoder.
 
     Returns
     -------
     Pipeline
         From sequences of features to classes.
     """
-    chain, name = Chain(settings, train, through=through), settings.poolings[0]
+    name = settings.poolings[0]
+    if not candidate(name, {}).is_trained_net:
+        refuse_several(f"{name} trains no net")
+    chain = Chain(settings, train, through=through, work=work)
     prepared = chain.prepare(train)
-    choice = chain.choose(name, prepared)
-    return chain.whole(evaluate(chain.candidate(name), choice, prepared, prepared, seed).pipeline)
-
-
-class Chain:
-    """The way from features to classes on one split: which part of it is fitted when.
-
-    Parameters
-    ----------
-    settings : Settings
-    train : tuple of (Sequences, labels, groups)
-        What all poolings share is fitted on it.
-    transfer : Pipeline, optional
-    through : RegularizedCCA, optional
-        See `evaluate_actions`.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        train: Part,
-        transfer: Pipeline | None = None,
-        through: RegularizedCCA | None = None,
-    ) -> None:
-        if transfer is not None and through is not None:
-            raise ValueError("a transferred recogniser has its own preparation: leave through out")
-        self.settings = settings
-        self._is_wide = (train[0].dim or 0) >= WIDE
-        self._is_large = len(train[1]) >= _LARGE
-        self._as_paper = self._is_wide and self._is_large
-        self._encoder = None if transfer is None else FrozenEstimator(transfer["encoder"])
-        self._preparation, self._choices = self._shared(train, transfer, through)
-
-    def _shared(
-        self, train: Part, transfer: Pipeline | None, through: RegularizedCCA | None
-    ) -> tuple[StepPreprocessor | CanonicalSteps | None, dict[str, list[Any]]]:
-        """The preparation that all poolings share, and what may be chosen for each behind it."""
-        if transfer is not None:
-            return transfer["prepare"], {}
-        if through is not None:
-            return CanonicalSteps(through).fit(train[0]), {}
-        choices = self._preparations()
-        if all(len(values) == 1 for values in choices.values()):
-            return StepPreprocessor(**{name: values[0] for name, values in choices.items()}).fit(train[0]), {}
-        if self._is_wide:  # once, because to rotate thousands of values at every choice takes hours
-            return StepPreprocessor(basis="pca", n_components=max(choices["n_components"])).fit(train[0]), choices
-        return None, choices
-
-    def _preparations(self) -> dict[str, list[Any]]:
-        """Values of the preparation's parameters."""
-        deltas = self.settings.deltas
-        if self._as_paper:
-            return {**WIDE_PREPARATION, "deltas": list(deltas or (0,))}
-        if self._is_wide:
-            small = {"n_components": list(SMALL_COMPONENTS), "deltas": list(deltas or SMALL_DELTAS)}
-            return {**WIDE_PREPARATION, **small}
-        scaled = {"scale_sequences": [False]} if self.settings.is_streamed else {}
-        return {**NARROW_PREPARATIONS, "deltas": list(deltas or NARROW_DELTAS), **scaled}
-
-    def prepare(self, part: Part) -> Part:
-        """The part as `candidate` wants it: what all poolings share is done."""
-        return part if self._preparation is None else (self._preparation.transform(part[0]), *part[1:])
-
-    def candidate(self, pooling: str) -> Candidate:
-        """The pooling behind `prepare`, and what may be chosen for it."""
-        settings = self.settings
-        units = 200 if self._as_paper else 100
-        made = candidate(
-            pooling,
-            self._choices,
-            settings.components,
-            settings.n_reduced if self._as_paper else None,
-            hidden_size=settings.hidden_size or units,
-            projection_size=settings.projection_size or units,
-            max_epochs=settings.max_epochs or max(EPOCHS),
-            early_stopping="probe" if self._as_paper else None,
-            dropout=settings.dropout,
-            weight_decay=settings.weight_decay,
-            learning_rate=settings.learning_rate,
-            device=settings.device,
-        )
-        if made.is_trained_net and self._encoder is not None:
-            made.pipeline.set_params(encoder=self._encoder)
-            made.grid.clear()
-        elif made.is_trained_net and not self._as_paper and settings.max_epochs is None:
-            made.grid["encoder__max_epochs"] = list(EPOCHS)
-        return made
-
-    def choose(self, pooling: str, train: Part) -> Choice:
-        """Choose the pooling's parameters within the training part."""
-        folds = 1 if self._is_large else 3
-        seqs, labels, groups = train
-        return choose(self.candidate(pooling), seqs, labels, groups, folds, self.settings.jobs)
-
-    def whole(self, pipeline: Pipeline) -> Pipeline:
-        """The fitted pipeline with the preparation in front of it, and no frozen step."""
-        steps = {name: step.estimator if isinstance(step, FrozenEstimator) else step for name, step in pipeline.steps}
-        if self._preparation is not None:
-            steps["prepare"] = steps["prepare"].after(self._preparation) if self._choices else self._preparation
-        return Pipeline(list(steps.items()))
+    choice = Choice(**work.figures("choice", lambda part: asdict(chain.choose(name, prepared, part))))
+    return chain.whole(fit(chain.candidate(name), choice, prepared, seed, work))
 
 
 def as_json(rows: dict[str, Row], protocol: dict[str, Any], settings: Settings) -> dict[str, Any]:

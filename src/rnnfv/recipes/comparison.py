@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.model_selection import ParameterGrid, StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.parallel import Parallel, delayed
 
 from rnnfv.classification import LinearSVM
 from rnnfv.decomposition import GramPCA, KroneckerPCA
@@ -20,6 +21,8 @@ from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector, RNNHiddenState
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.normalization import FisherInformationScaler, PowerNormalizer
+from rnnfv.processes import place
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.sequences import Sequences
 
 _PROBE_TOLERANCE = 1e-3  # of the SVM that judges epochs: its accuracy is that of the exact one
@@ -105,7 +108,13 @@ class Choice:
 
 
 def choose(
-    chosen_from: Candidate, X: Sequences, y: Any, groups: Any, folds: int = 3, n_jobs: int | None = None
+    chosen_from: Candidate,
+    X: Sequences,
+    y: Any,
+    groups: Any,
+    folds: int = 3,
+    n_jobs: int | None = None,
+    work: Work = NO_WORK,
 ) -> Choice:
     """Choose a candidate's parameters within training data, no group on two sides.
 
@@ -121,6 +130,8 @@ def choose(
         Of the cross-validation; 1 is a single validation part, a fifth of the sequences.
     n_jobs : int, optional
         Processes.
+    work : Work
+        Keeps the accuracy of every fit.
     """
     if not chosen_from.grid:
         return Choice({}, None)
@@ -128,14 +139,33 @@ def choose(
     if n_groups < 2:
         raise ValueError("all training sequences are of one group: no validation part can be cut from them")
     splitter: Any = StratifiedGroupKFold(min(5 if folds == 1 else folds, n_groups), shuffle=True, random_state=0)
-    if folds == 1:
-        splitter = [next(splitter.split(np.zeros(len(y)), y, groups))]
+    if place()[1] > 1 and n_jobs not in (None, 1):
+        raise ValueError("processes that train together choose together: leave --jobs (n_jobs) out")
+    parts = list(splitter.split(np.zeros(len(y)), y, groups))[: 1 if folds == 1 else None]
     pipeline = clone(chosen_from.pipeline)
     if "encoder__random_state" in pipeline.get_params():
         pipeline.set_params(encoder__random_state=0)
-    search = GridSearchCV(pipeline, chosen_from.grid, cv=splitter, refit=False, n_jobs=n_jobs, error_score="raise")
-    search.fit(X, y, groups=groups, **_fit_parameters(chosen_from, groups))
-    return Choice(search.best_params_, 100 * float(search.best_score_))
+    grid = list(ParameterGrid(chosen_from.grid))
+    fits = [(parameters, part) for parameters in grid for part in parts]
+    scores = Parallel(n_jobs)(
+        delayed(_validated)(chosen_from, clone(pipeline).set_params(**parameters), (X, y, groups), part, work, i)
+        for i, (parameters, part) in enumerate(fits)
+    )
+    means = np.reshape(scores, (len(grid), len(parts))).mean(axis=1)
+    best = int(means.argmax())  # the first of equals
+    return Choice(grid[best], 100 * float(means[best]))
+
+
+def _validated(chosen_from: Candidate, pipeline: Pipeline, train: Any, part: Any, work: Work, i: int) -> float:
+    """Accuracy of one fit on its validation part, both given as rows."""
+    X, y, groups = train
+
+    def score(within: Work) -> float:
+        parameters = _fit_parameters(chosen_from, groups, within)
+        named = {f"encoder__{name}": value for name, value in parameters.items()}
+        return float(cross_val_score(pipeline, X, y, cv=[part], params=named, error_score="raise")[0])
+
+    return work.figures(f"fit {i}", score)
 
 
 @dataclass(frozen=True)
@@ -162,7 +192,7 @@ class Result:
     predictions: NDArray[Any]
 
 
-def evaluate(chosen_from: Candidate, choice: Choice, train: Any, test: Any, seed: int) -> Result:
+def evaluate(chosen_from: Candidate, choice: Choice, train: Any, test: Any, seed: int, work: Work = NO_WORK) -> Result:
     """Fit on all training sequences with the chosen parameters, and test.
 
     A net is trained on a part of them, its epoch chosen on the rest; the SVM then sees them all (SPEC S10).
@@ -174,19 +204,47 @@ def evaluate(chosen_from: Candidate, choice: Choice, train: Any, test: Any, seed
     train, test : tuple of (Sequences, labels, groups)
         Parts of a split, as `LabelledSequences.part` gives them.
     seed : int
+    work : Work
+        Keeps the encoder.
     """
-    X, y, groups = train
-    pipeline = clone(chosen_from.pipeline).set_params(**choice.parameters)
-    if "encoder__random_state" in pipeline.get_params():
-        pipeline.set_params(encoder__random_state=seed)
     started = time.perf_counter()
-    pipeline.fit(X, y, **_fit_parameters(chosen_from, groups))
+    pipeline = fit(chosen_from, choice, train, seed, work)
     fitted = time.perf_counter()
     vectors = pipeline[:-1].transform(test[0])
     encoded = time.perf_counter()
     predictions = pipeline[-1].predict(vectors)
     accuracy = 100 * float(np.mean(predictions == test[1]))
     return Result(pipeline, accuracy, vectors.shape[1], fitted - started, encoded - fitted, predictions)
+
+
+def fit(chosen_from: Candidate, choice: Choice, train: Any, seed: int, work: Work = NO_WORK) -> Pipeline:
+    """Fit on all training sequences with the chosen parameters.
+
+    Parameters
+    ----------
+    chosen_from, choice, train, seed, work
+        As for `evaluate`.
+
+    Returns
+    -------
+    Pipeline
+        Under torchrun with a folder of work, only the first process returns: the others have done their share.
+    """
+    X, y, groups = train
+    pipeline = clone(chosen_from.pipeline).set_params(**choice.parameters)
+    if "encoder__random_state" in pipeline.get_params():
+        pipeline.set_params(encoder__random_state=seed)
+    prepared = pipeline[:1].fit_transform(X)
+    encoder = pipeline["encoder"]
+    if chosen_from.is_trained_net:
+        encoder.fit(prepared, y, **_fit_parameters(chosen_from, groups, work))
+    elif isinstance(encoder, MixtureFisherVector):
+        pipeline.set_params(encoder=work.estimator("mixture", lambda: encoder.fit(prepared)))
+    else:
+        encoder.fit(prepared, y)
+    work.leave_unless_first()
+    pipeline[2:].fit(pipeline["encoder"].transform(prepared), y)
+    return pipeline
 
 
 def shuffle_steps(seqs: Sequences, seed: int) -> Sequences:
@@ -196,5 +254,6 @@ def shuffle_steps(seqs: Sequences, seed: int) -> Sequences:
     return Sequences(seqs.values[np.lexsort((keys, owners))], seqs.offsets, seqs.vectors)
 
 
-def _fit_parameters(chosen_from: Candidate, groups: Any) -> dict[str, Any]:
-    return {"encoder__groups": groups} if chosen_from.is_trained_net else {}
+def _fit_parameters(chosen_from: Candidate, groups: Any, work: Work) -> dict[str, Any]:
+    """What the encoder's fit takes besides sequences and labels."""
+    return {"groups": groups, "checkpoint": work.checkpoint("net")} if chosen_from.is_trained_net else {}

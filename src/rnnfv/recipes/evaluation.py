@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
 from rnnfv.metrics import Cosines, retrieval_ranks
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
 from rnnfv.recipes.sentence_settings import SentenceSettings
 from rnnfv.recipes.sentences import Texts
@@ -114,6 +115,7 @@ def fit_models(
     others: Texts = (),
     etas: Sequence[float] = ETAS,
     report: Callable[[str], None] = lambda text: None,
+    work: Work = NO_WORK,
 ) -> Iterator[RetrievalModel]:
     """Fit models with several seeds, one at a time.
 
@@ -128,6 +130,8 @@ def fit_models(
         Whose words the models are to know too; nothing is learnt from them.
     corpus, etas, report
         As for `rnnfv.recipes.retrieval.fit_retrieval`.
+    work : Work
+        Its part ``"seed N"`` keeps what is finished of that seed.
     """
     reader = None
     if isinstance(words, RetrievalModel):
@@ -144,7 +148,15 @@ def fit_models(
             seen[how] = list(dict.fromkeys([*seen.get(how, []), *names]))
     for seed in seeds:
         model = fit_retrieval(
-            parts.train, parts.validation, settings, reader, corpus=corpus, etas=etas, seed=seed, report=report
+            parts.train,
+            parts.validation,
+            settings,
+            reader,
+            corpus=corpus,
+            etas=etas,
+            seed=seed,
+            report=report,
+            work=work.part(f"seed {seed}"),
         )
         model.note["seen"] = seen
         yield model

@@ -18,6 +18,7 @@ from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes._scores import by_class
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.action import Settings, fit_action
 from rnnfv.storage import feature_shards, file_identity
 from rnnfv.video.backbones import Backbone, from_description
@@ -186,6 +187,7 @@ def fit_recognizer(
     mean: str | Path | None = None,
     through: RegularizedCCA | None = None,
     skip_missing: bool = False,
+    work: Work = NO_WORK,
 ) -> ActionRecognizer:
     """Fit a recogniser on a folder of features.
 
@@ -207,6 +209,8 @@ def fit_recognizer(
         Maps every step, as `rnnfv.recipes.action.evaluate_actions` says.
     skip_missing : bool
         Leave out items that have no features.
+    work : Work
+        Keeps what is finished. Under torchrun, and with a folder of work, only the first process returns.
 
     Returns
     -------
@@ -224,7 +228,8 @@ def fit_recognizer(
     _check_files(features, description, weights, mean)
     listed = manifest if isinstance(manifest, Manifest) else read_manifest(manifest)
     data = load_labelled(features, listed.part(_rows(listed, split)), skip_missing=skip_missing)
-    pipeline = fit_action((data.sequences, data.manifest.labels, data.manifest.groups), settings, through=through)
+    train = (data.sequences, data.manifest.labels, data.manifest.groups)
+    pipeline = fit_action(train, settings, through=through, work=work)
     return ActionRecognizer(pipeline, description, sampling, weights, mean)
 
 

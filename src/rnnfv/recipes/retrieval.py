@@ -16,7 +16,9 @@ from sklearn.preprocessing import normalize
 from rnnfv.cca import RegularizedCCA, cca_path
 from rnnfv.datasets.captions import Captions
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
+from rnnfv.processes import refuse_several
 from rnnfv.recipes._chain_folder import ChainFolder
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
 from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side, with_pca
@@ -197,6 +199,7 @@ def fit_retrieval(
     etas: Sequence[float] = ETAS,
     seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
+    work: Work = NO_WORK,
 ) -> RetrievalModel:
     """Fit a sentence encoder and the CCA with images; the epoch and eta are those of the highest recall in validation.
 
@@ -214,6 +217,8 @@ def fit_retrieval(
     seed : int
     report : callable
         Told what is going on.
+    work : Work
+        Keeps the encoder. Under torchrun, and with a folder of work, only the first process returns.
 
     Returns
     -------
@@ -222,14 +227,18 @@ def fit_retrieval(
     """
     if not etas:
         raise ValueError("there is no eta to choose from: give one or more")
+    if not is_net(settings.encoder):
+        refuse_several(f"{settings.encoder} trains no net")
     judge = None
     if is_net(settings.encoder) and settings.epochs > 1:
         judge = _EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
-    side = fit_sentence_side(settings, reader, train.texts if corpus is None else corpus, seed=seed, judge=judge)
+    learnt_from = train.texts if corpus is None else corpus
+    side = fit_sentence_side(settings, reader, learnt_from, seed=seed, judge=judge, work=work)
+    work.leave_unless_first()
     if settings.pca is not None:
         report(f"PCA to {settings.pca} numbers")
-        side = with_pca(side, train.texts, settings.pca, seed)
+        side = with_pca(side, train.texts, settings.pca, seed, work)
     vectors = encode(side, validation.texts)
     best, recalls = _best_of(_path(side, train, sorted(etas, reverse=True), report), vectors, validation, report)
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}
@@ -291,17 +300,16 @@ class _EpochJudge:
         self.validation, self.epochs, self.etas, self.report = validation, epochs, etas, report
         chosen = range(0, len(train.texts), -(-len(train.texts) // _QUICK_SENTENCES))
         self.train = Pairs([train.texts[i] for i in chosen], train.images, train.image_of_sentence[chosen])
-        self.epoch = 0
 
     def __call__(self, side: Pipeline) -> float:
-        self.epoch += 1
-        if self.epoch & (self.epoch - 1) and self.epoch < self.epochs:
+        epoch = len(side["encoder"].history_["loss"])
+        if epoch & (epoch - 1) and epoch < self.epochs:
             return math.nan
         train, validation = (_sampled(side, pairs.texts) for pairs in (self.train, self.validation))
         recall = max(
             _recall(cca, validation, self.validation) for cca in cca_path(train, self.train.images_of(), self.etas)
         )
-        self.report(f"epoch {self.epoch} of {self.epochs}: recalls sum to {recall:.1f} in validation, by a sample")
+        self.report(f"epoch {epoch} of {self.epochs}: recalls sum to {recall:.1f} in validation, by a sample")
         return recall
 
 

@@ -16,6 +16,7 @@ from rnnfv.encoders.mean import MeanPooling
 from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector
 from rnnfv.normalization import PowerNormalizer
+from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
 from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
@@ -45,6 +46,7 @@ def fit_sentence_side(
     *,
     seed: int = 0,
     judge: Callable[[Pipeline], float] | None = None,
+    work: Work = NO_WORK,
 ) -> Pipeline:
     """Fit the chain from sentences to vectors.
 
@@ -59,6 +61,8 @@ def fit_sentence_side(
     seed : int
     judge : callable, optional
         Called with the whole chain after every epoch of a net; the epoch to which it gives the highest value is kept.
+    work : Work
+        Keeps the encoder.
 
     Returns
     -------
@@ -80,9 +84,10 @@ def fit_sentence_side(
     if settings.encoder == "rnn-fv-clsf":
         encoder.set_params(n_symbols=int(seqs.values.max()) + 1)  # words that only other sentences have come behind
     if is_net(settings.encoder):
-        encoder.fit(seqs, judge=None if judge is None else lambda _: judge(side))
+        own = None if judge is None else lambda _: judge(side)
+        encoder.fit(seqs, judge=own, checkpoint=work.checkpoint("net"))
     else:
-        encoder.fit(seqs)
+        side.set_params(encoder=work.estimator("encoder", lambda: encoder.fit(seqs)))
     return side
 
 
@@ -105,7 +110,7 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
         yield rows, side.transform(items[rows])
 
 
-def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0) -> Pipeline:
+def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0, work: Work = NO_WORK) -> Pipeline:
     """The chain with a PCA of its vectors behind it (SPEC S21), fitted on a random sample of the training sentences.
 
     Of n sentences and vectors of d numbers, with n above d, the vectors come in blocks and are never together:
@@ -119,6 +124,8 @@ def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0) -> 
         Of which 300,000 are sampled, where there are more.
     n_components : int
     seed : int
+    work : Work
+        Keeps the PCA.
 
     Raises
     ------
@@ -134,12 +141,14 @@ def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0) -> 
     if len(texts) > _PCA_SENTENCES:
         chosen = np.random.default_rng(seed).choice(len(texts), _PCA_SENTENCES, replace=False)
         texts = [texts[i] for i in np.sort(chosen)]
-    pca = GramPCA(n_components)
-    if len(texts) > width:
-        pca.fit_blocks(block for _, block in encoded_blocks(side, texts))
-    else:
-        pca.fit(encode(side, texts))
-    return Pipeline([*side.steps, ("pca", pca)])
+
+    def fitted() -> GramPCA:
+        pca = GramPCA(n_components)
+        if len(texts) > width:
+            return pca.fit_blocks(block for _, block in encoded_blocks(side, texts))
+        return pca.fit(encode(side, texts))
+
+    return Pipeline([*side.steps, ("pca", work.estimator("pca", fitted))])
 
 
 def encode(side: Pipeline, texts: Texts | Sequences) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from rnnfv.storage.arrays import write_npy
 from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, one_writer
+from rnnfv.storage.checkpoint import parse_checkpoint, write_checkpoint
 from rnnfv.storage.features import (
     FeatureShard,
     count_sequences,
@@ -11,7 +12,7 @@ from rnnfv.storage.features import (
     refuse_repeated_ids,
     write_features,
 )
-from rnnfv.storage.identity import file_identity
+from rnnfv.storage.identity import data_identity, file_identity
 from rnnfv.storage.index import VectorIndex, open_index
 from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
 from rnnfv.storage.tree import SaveMixin
@@ -25,6 +26,7 @@ __all__ = [
     "atomic_file",
     "atomic_folder",
     "count_sequences",
+    "data_identity",
     "feature_shards",
     "file_identity",
     "load",
@@ -32,10 +34,12 @@ __all__ = [
     "move_file",
     "one_writer",
     "open_index",
+    "parse_checkpoint",
     "read_all_features",
     "read_features",
     "refuse_repeated_ids",
     "save",
+    "write_checkpoint",
     "write_features",
     "write_npy",
 ]
