@@ -25,9 +25,7 @@ def test_one_video_is_lost_and_the_reason_is_told(trapped, tmp_path, monkeypatch
     for name, value in trapped.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(extraction, "decode_ahead", functools.partial(decode_ahead, patience=3.0))
-    summary = extract_features(
-        trapped.folder, make_backbone(f"onnx:{ONNX}", device="cpu"), tmp_path / "out", workers=2
-    )
+    summary = extract_features(trapped.folder, make_backbone(f"onnx:{ONNX}", device="cpu"), tmp_path / "out", workers=2)
     assert (summary.ok, summary.failed) == (4, 2)
     assert read_all_features(tmp_path / "out").ids == ["a", "b", "c", "d"]
     with summary.report.open(newline="") as file:

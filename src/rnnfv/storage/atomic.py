@@ -102,20 +102,19 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         If it cannot be written, such as when the disk is full; the message names ``path``.
     """
     target = Path(os.path.realpath(path))
-    with _telling_of(target):
-        with one_writer(target.with_name(f".{target.name}.lock"), target):
-            _tidy(target)
-            temporary = _temporary(target)
-            temporary.mkdir()
-            try:
-                yield temporary
-                for file in [*temporary.iterdir(), temporary]:
-                    _sync(file)
-                _put_folder(temporary, target)
-                _sync(target.parent)
-            finally:
-                # After an exchange this is the old folder.
-                shutil.rmtree(temporary, ignore_errors=True)
+    with _telling_of(target), one_writer(target.with_name(f".{target.name}.lock"), target):
+        _tidy(target)
+        temporary = _temporary(target)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in [*temporary.iterdir(), temporary]:
+                _sync(file)
+            _put_folder(temporary, target)
+            _sync(target.parent)
+        finally:
+            # After an exchange this is the old folder.
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
