@@ -107,7 +107,7 @@ def test_pictures_of_one_shape_share_a_batch(tmp_path, out):
     backbone = MeanColour()
     extract(tmp_path / "p", out, backbone, shard_size=70)
     assert backbone.calls == [
-        *[(n, 10, width, 3) for width in (20, 21) for n in (32, 3)],
+        *[(7, 10, width, 3) for _ in range(5) for width in (20, 21)],  # 14 divides the shard
         *[(5, 10, width, 3) for width in (20, 21)],
     ]
     assert greys(out) == {f"{i:02}.png": float(i) for i in range(80)}
@@ -165,6 +165,18 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(pictures, tmp_path, out,
     again = MeanColour()
     assert extract(pictures, out, again, workers=2 if call == 1 else 0).was_finished == (call == 3)
     assert sorted(again.calls) == sorted(undisturbed.calls[call:])  # a shard a call
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
+def test_a_stop_loses_the_pictures_of_one_batch(tmp_path, out):
+    for i in range(80):
+        save(tmp_path / "p" / f"{i:02}.png", i, (20 + i % 2, 10))
+    undisturbed, again = MeanColour(), MeanColour()
+    extract(tmp_path / "p", tmp_path / "undisturbed", undisturbed, shard_size=70)
+    with pytest.raises(KeyboardInterrupt):
+        extract(tmp_path / "p", out, Stopped(5), shard_size=70)  # between the two batches of a group
+    extract(tmp_path / "p", out, again, shard_size=70)
+    assert again.calls == undisturbed.calls[4:]
     assert content(out) == content(tmp_path / "undisturbed")
 
 

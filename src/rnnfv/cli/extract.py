@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rnnfv.cli.terminal import notes
+from rnnfv.cli.usage import UsageError, at_least_one, check_workers, usage
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
 from rnnfv.recipes.picture_features import extract_pictures
-from rnnfv.video.backbones import make_backbone
+from rnnfv.video.backbones import check_backbone, make_backbone
 from rnnfv.video.decode import Sampling
 
 _MOST_SHOWN = 20
@@ -34,19 +35,24 @@ def run_extract(
     The options are those of the backbone (`rnnfv.video.backbones.make_backbone`), or ``max_steps`` for "idt"; None
     stands for the default.
     """
+    check_workers(workers)
     if backbone == "idt":
         given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
         _only_max_steps(options | given | {"device": None if device == "auto" else device})
         steps = options.get("max_steps")
+        at_least_one(max_steps=steps)
         summary = extract_trajectories(source, out, manifest=manifest, max_steps=steps, progress=True)
-    elif images:
-        if every is not None or fps is not None:
-            raise ValueError("--every and --fps are of videos: leave them out with --images")
-        net = make_backbone(backbone, weights, device=device, **options)
+        _tell(summary, "videos")
+        return summary.failed
+    if images and (every is not None or fps is not None):
+        raise UsageError("--every and --fps are of videos: leave them out with --images")
+    with usage():
+        sampling = _sampling(every, fps)
+        check_backbone(backbone, weights, **options)
+    net = make_backbone(backbone, weights, device=device, **options)
+    if images:
         summary = extract_pictures(source, net, out, manifest=manifest, workers=workers, progress=True)
     else:
-        sampling = _sampling(every, fps)
-        net = make_backbone(backbone, weights, device=device, **options)
         summary = extract_features(
             source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True
         )
@@ -56,7 +62,7 @@ def run_extract(
 
 def _sampling(every: int | None, fps: float | None) -> Sampling | None:
     if every is not None and fps is not None:
-        raise ValueError("give --every or --fps, not both")
+        raise UsageError("give --every or --fps, not both")
     if every is not None:
         return Sampling(every=every)
     return None if fps is None else Sampling(fps=fps)
@@ -65,7 +71,7 @@ def _sampling(every: int | None, fps: float | None) -> Sampling | None:
 def _only_max_steps(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if name != "max_steps" and value is not None:
-            raise ValueError(f"idt has no option {name!r}: it has max_steps")
+            raise UsageError(f"idt has no option {name!r}: it has max_steps")
 
 
 def _tell(summary: ExtractionSummary, items: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
-from rnnfv.storage import read_all_features
+from rnnfv.storage import feature_shards, read_all_features, read_features, refuse_repeated_ids
 
-__all__ = ["read_image_vectors"]
+__all__ = ["image_blocks", "read_image_vectors"]
 
 _KEY = "feats"
 _MOST_SHOWN = 3  # names in a message
@@ -48,7 +49,7 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
         missing, or have several steps. The message names the image.
     """
     path = Path(path)
-    if path.is_dir() or path.suffix == ".parquet":
+    if _is_features(path):
         return _read_features(path, captions.filenames.tolist())
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
@@ -79,6 +80,73 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
 def _read_features(folder: Path, names: list[str]) -> NDArray[Any]:
     """The vectors of the images of these names, out of a folder of features of one step each."""
     ids, sequences, _ = read_all_features(folder)
+    rows = _found_rows(folder, names, ids)
+    _refuse_steps(folder, names, sequences.lengths[rows])
+    return sequences.steps()[sequences.offsets[:-1][rows]]
+
+
+def image_blocks(
+    path: str | Path, captions: Captions | None = None, part: Captions | None = None
+) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """Names of images and their vectors, a block at a time: a shard of a folder of features, rows of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `read_image_vectors`.
+    captions : Captions, optional
+        The whole data set; only a folder of features has names of its own.
+    part : Captions, optional
+        Only its images.
+
+    Yields
+    ------
+    names, vectors : list of str, n of them, and ndarray of shape (n, d)
+        Images without a vector are refused as in `read_image_vectors`.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, ValueError
+        As for `read_image_vectors`.
+    """
+    path, part = Path(path), captions if part is None else part
+    if _is_features(path):
+        yield from _feature_blocks(path, None if part is None else part.filenames.tolist())
+        return
+    if captions is None or part is None:
+        raise ValueError(f"{path} has vectors without names: give the data set, too")
+    vectors, names = read_image_vectors(path, captions), part.filenames.tolist()
+    size = max(1, _BLOCK_VALUES // max(1, vectors.shape[1]))
+    for start in range(0, len(names), size):
+        yield names[start : start + size], vectors[part.rows[start : start + size]]
+
+
+def _feature_blocks(folder: Path, names: list[str] | None) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """The images of the names, or all, shard by shard. For names all shards are read once before, for the ids."""
+    shards = feature_shards(folder)
+    refuse_repeated_ids(shards)
+    name_of: dict[str, str] | None = None
+    if names is not None:
+        ids = [item for shard in shards for item in read_features(shard).ids]
+        name_of = {ids[row]: name for row, name in zip(_found_rows(folder, names, ids), names, strict=True)}
+    for shard in shards:
+        found, sequences, failures = read_features(shard)
+        if failures and name_of is None:
+            item, reason = failures[0]
+            raise ValueError(f"{shard}: {item} cannot be read ({reason}): extract it again")
+        rows = [row for row, item in enumerate(found) if name_of is None or item in name_of]
+        _refuse_steps(folder, [found[row] for row in rows], sequences.lengths[rows])
+        if rows:
+            vectors = sequences.steps()[sequences.offsets[:-1][rows]]
+            yield [found[row] if name_of is None else name_of[found[row]] for row in rows], vectors
+
+
+def _is_features(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".parquet"
+
+
+def _found_rows(folder: Path, names: list[str], ids: list[str]) -> NDArray[np.int64]:
+    """Where each name is among the ids. A name that is not is refused."""
     rows = _rows_of(names, ids)
     missing = [names[i] for i in np.flatnonzero(rows < 0)]
     if missing:
@@ -87,11 +155,13 @@ def _read_features(folder: Path, names: list[str]) -> NDArray[Any]:
             f"{folder} has no vectors of {len(missing)} of the {len(names)} images ({first}): extract their features "
             "with --images; the report.csv there says which pictures could not be read"
         )
-    lengths = sequences.lengths[rows]
+    return rows
+
+
+def _refuse_steps(folder: Path, names: list[str], lengths: NDArray[np.int64]) -> None:
     if (lengths != 1).any():
         i = int(np.argmax(lengths != 1))
         raise ValueError(f"{folder}: {names[i]} has {lengths[i]} steps, but an image has one: extract with --images")
-    return sequences.steps()[sequences.offsets[:-1][rows]]
 
 
 def _rows_of(names: list[str], ids: list[str]) -> NDArray[np.int64]:

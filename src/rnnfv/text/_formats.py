@@ -114,8 +114,10 @@ def _floats(where: str, numbers: bytes, is_binary: bool) -> NDArray[np.float32]:
 def _binary_rows(path: str | Path, file: BinaryIO, head: bytes) -> tuple[int, Iterator[_Row]]:
     """A line of two counts; then for each word its bytes, a blank, and the numbers as float32, low byte first."""
     header = _HEADER.fullmatch(head.partition(b"\n")[0])
-    if header is None or not 0 < int(header[2]) <= _WIDEST:
+    if header is None:
         raise ValueError(f"{path} does not begin with a line of two counts: if the file is text, name it .txt")
+    if not 0 < int(header[2]) <= _WIDEST:
+        raise ValueError(f"{path} begins with vectors of {int(header[2])} numbers: it is damaged, or of another kind")
     start = head.index(b"\n") + 1
     file.seek(start)
     return int(header[2]), _walk_binary(path, file, start, int(header[1]), 4 * int(header[2]))
