@@ -86,7 +86,7 @@ class Commands:
 
 
 def _group_is_gone(pid):
-    for _ in range(200):
+    for _ in range(2000):
         try:
             os.killpg(pid, 0)
         except ProcessLookupError:

@@ -431,6 +431,7 @@ class Slow(MeanColour):
         return super().__call__(batch)
 
 if __name__ == "__main__":
+    rnnfv.cli.extract.check_backbone = lambda *_, **__: None
     rnnfv.cli.extract.make_backbone = lambda *_, **__: Slow()
     main(["extract", sys.argv[2], "--backbone", "mean", "--out", sys.argv[3], "--workers", "2"])
 """
@@ -603,6 +604,7 @@ def test_a_name_that_is_not_text_is_refused(videos, out):
 
 def test_the_command_tells_what_failed(videos, out, monkeypatch, capsys):
     made = []
+    monkeypatch.setattr("rnnfv.cli.extract.check_backbone", lambda *_, **__: None)
     monkeypatch.setattr("rnnfv.cli.extract.make_backbone", lambda *args, **kw: made.append((args, kw)) or MeanColour())
     for i in range(22):
         (videos / f"bad{i:02}.avi").write_text("[no] video")

@@ -220,6 +220,7 @@ def test_impossible_jobs_are_refused(tmp_path, pictures, out):
 
 
 def test_the_command_tells_what_failed(pictures, out, monkeypatch, capsys):
+    monkeypatch.setattr("rnnfv.cli.extract.check_backbone", lambda *_, **__: None)
     monkeypatch.setattr("rnnfv.cli.extract.make_backbone", lambda *_, **__: MeanColour())
     (pictures / "1.png").write_bytes(b"")
     assert run_extract(pictures, "mean", out, images=True, workers=0) == 1

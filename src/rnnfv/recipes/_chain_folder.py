@@ -157,7 +157,7 @@ class ChainFolder:
     def _own_file(self, folder: Path, entry: dict[str, str]) -> Path:
         """The path of a copied file, whose content is checked. A name or a link that leads elsewhere is refused."""
         path = folder / _BACKBONE / entry["file"]
-        if path.resolve().parent != folder.resolve() / _BACKBONE or not path.is_file():
+        if "\0" in entry["file"] or path.resolve().parent != folder.resolve() / _BACKBONE or not path.is_file():
             self.fail(folder, f"it has no file {_BACKBONE}/{entry['file']}")
         if file_identity(path)["sha256"] != entry.get("sha256"):
             self.fail(folder, f"the checksum of {_BACKBONE}/{path.name} is wrong")

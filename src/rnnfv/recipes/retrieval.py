@@ -154,7 +154,10 @@ def load_retrieval(folder: str | Path) -> RetrievalModel:
         If the folder is missing, damaged, changed, of another kind, or of a newer format.
     """
     estimators, record, _ = FOLDER.read(Path(folder))
-    return RetrievalModel(estimators["sentences"], estimators["cca"], record["note"])
+    note = record.get("note")
+    if not isinstance(note, dict):
+        FOLDER.fail(Path(folder), f"{FOLDER.record} does not tell how the model was fitted")
+    return RetrievalModel(estimators["sentences"], estimators["cca"], note)
 
 
 def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:

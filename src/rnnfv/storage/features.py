@@ -10,11 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage.atomic import atomic_file
+from rnnfv.storage.bounds import refuse_inflated
 
 __all__ = [
     "FeatureShard",
@@ -167,7 +169,8 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
-            ids = [name for name in _names(pq.read_table(path, columns=["id"]).column("id").combine_chunks()) if name]
+            with pq.ParquetFile(path, read_dictionary=["id"]) as file:
+                ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
         try:
@@ -202,14 +205,15 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=["id"]) as file:
+            refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
             table = file.read(["id", "features"])
-        ids = table.column("id").combine_chunks()
+        ids = id_column(path, table)
         rows = table.column("features").combine_chunks()
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         missing = isinstance(error, KeyError)
         what = "has no columns id and features" if missing else "is damaged or not a Parquet file"
-        raise ValueError(f"{path} {what} ({_one_line(error)}): write it again, or move it away") from error
+        raise ValueError(f"{path} {what} ({one_line(error)}): write it again, or move it away") from error
     try:
         names, steps = _names(ids), _Steps(rows)
         _verify((table.schema.metadata or {}).get(_METADATA_KEY), names, steps)
@@ -316,9 +320,30 @@ def _unfold(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.bo
     return array.values, offsets, array.is_null().to_numpy(zero_copy_only=False)
 
 
+def id_column(path: Path, table: pa.Table) -> pa.Array:
+    """The column "id" of a file that was read with ``read_dictionary=["id"]``, so that one text for many rows is one.
+
+    Raises
+    ------
+    ValueError
+        If the ids, each with its own text, are much larger than the file.
+    """
+    ids = table.column("id").combine_chunks()
+    if not pa.types.is_dictionary(ids.type):
+        return ids
+    if pa.types.is_string(ids.type.value_type) or pa.types.is_large_string(ids.type.value_type):
+        lengths = pc.binary_length(ids.dictionary).take(ids.indices)
+        refuse_inflated("its column id", pc.sum(lengths).as_py() or 0, path.stat().st_size)
+    return ids.dictionary_decode()
+
+
+def _declared(metadata: pq.FileMetaData) -> int:
+    """Bytes of all columns when they are decompressed, if it is as the footer says."""
+    # Not by columns: of a damaged one, Arrow's metadata ends the process, while its reader gives an error.
+    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+
 def _names(ids: pa.Array) -> list[str | None]:
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_decode()
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"the column id must hold strings; got {ids.type}")
     return list(ids.to_pylist())
@@ -366,5 +391,5 @@ def _refuse_repeated(ids: list[str], seen: set[str] | None = None) -> None:
         seen.add(name)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

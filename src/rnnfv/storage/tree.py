@@ -12,6 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.storage.bounds import text_array
+
 __all__ = ["SaveMixin", "decode", "encode"]
 
 # The scikit-learn classes that a model folder may name, and where each lives. LabelBinarizer is a
@@ -224,7 +226,8 @@ def _decode_strings(dtype: str, shape: list[Any], items: list[Any]) -> NDArray[A
         raise ValueError(f"an array of strings of dtype {dtype[:20]} that holds something else")
     if dtype != "object" and int(dtype[1:]) > _widest(items):
         raise ValueError(f"an array of strings of dtype {dtype[:20]}, much wider than what it holds")
-    return np.array(items, dtype=dtype).reshape(shape)
+    array = np.array(items, object) if dtype == "object" else text_array("an array of strings", items, int(dtype[1:]))
+    return array.reshape(shape)
 
 
 def _widest(items: list[str]) -> int:
