@@ -28,8 +28,8 @@ lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## run the benchmarks
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+bench: $(READY)  ## run the benchmarks, small (FULL=1: the paper's sizes): benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run_all.py $(if $(FULL),--full)
 
 fuzz: $(READY)  ## any bytes in place of each kind of file, FUZZ_SECONDS each (60)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'

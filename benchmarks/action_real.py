@@ -8,21 +8,19 @@
 Nothing is chosen on test data. The data is read from the folder named by RNNFV_DATA (default ../shared/data). Decoding
 and GoogLeNet take about ten minutes on one core; with --cache the features are kept, and an interrupted run goes on.
 
-    python benchmarks/action_real.py --seeds 3 --cache features --json action_real.json
-    python benchmarks/action_real.py --quick             # MSRAction3D, one seed, two poolings
+    python benchmarks/action_real.py --full --seeds 3 --cache features --json action_real.json
+    python benchmarks/action_real.py                     # MSRAction3D, one seed, two poolings
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import _common as common
 import numpy as np
 import torch
 from rich.console import Console
@@ -79,34 +77,34 @@ def show(console: Console, title: str, figures: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--poolings", nargs="+", choices=POOLINGS, default=POOLINGS)
     parser.add_argument("--cache", type=Path, help="keep the features of videos here (default: a temporary folder)")
     parser.add_argument("--jobs", type=int, default=1, help="processes for choosing parameters")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--quick", action="store_true", help="one seed, mean pooling and RNN-FV, MSRAction3D")
     args = parser.parse_args()
-    if args.quick:
+    if not args.full:
         args.seeds, args.sets, args.poolings = 1, ["msraction3d"], ["mean", "rnn-fv-kron"]
-    console = Console()
-    root = Path(os.environ.get("RNNFV_DATA", "../shared/data"))
+    console, root = Console(), common.DATA
+    report = common.Report("Actions: real data by the recipe of the command")
     settings = Settings(tuple(args.poolings), args.seeds, jobs=args.jobs)
-    figures = {}
+    figures = report.figures
     with tempfile.TemporaryDirectory() as temporary:
         for folder in args.sets:
             if (lacking := missing(root, folder)) is not None:
-                console.print(f"skipped: there is no {lacking}; set RNNFV_DATA to the folder that holds it")
+                report.skip(folder, f"there is no {lacking}; set RNNFV_DATA to the folder that holds it")
                 continue
             data, started = load(root, folder, args.cache or Path(temporary)), time.perf_counter()
             rows = evaluate_actions(data, settings, keep=lambda fitted: tell(console, fitted))
             protocol = {"data": folder, "splits": list(data.manifest.splits), "seconds": time.perf_counter() - started}
             figures[folder] = as_json(rows, protocol, settings)
             show(console, f"{SETS[folder]}, mean of {args.seeds} seeds", figures[folder])
-            if args.json:
-                args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+            poolings = figures[folder]["poolings"]
+            report.add_accuracies(
+                SETS[folder], poolings, "rnn-fv-kron" if "rnn-fv-kron" in poolings else list(poolings)[-1]
+            )
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -7,22 +7,18 @@ probe after each, PCA to 1000 of the 100,500 numbers, linear SVM on 101 classes.
 its ratio to an epoch of training, the accuracy with the probe's PCA and with the exact one, the SVM against
 scikit-learn's LinearSVC, and the peak of memory.
 
-    python benchmarks/action_rehearsal.py
-    python benchmarks/action_rehearsal.py --quick        # a tenth of the classes and a fifth of the width
+    python benchmarks/action_rehearsal.py --full
+    python benchmarks/action_rehearsal.py                # a tenth of the classes and a fifth of the width
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import _common as common
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +33,7 @@ from rnnfv.sequences import offsets_of
 
 def labels_and_split(n_classes: int) -> tuple[Any, Any, Any, str]:
     """Labels, groups, which are for training, and where they are from."""
-    lists = Path(os.environ.get("RNNFV_DATA", "../shared/data")) / "splits" / "ucf101"
+    lists = common.DATA / "splits" / "ucf101"
     if lists.is_dir():
         manifest = ucf101_manifest(lists)
         labels, groups, train = manifest.labels, manifest.groups, manifest.splits["split1"] == "train"
@@ -115,7 +111,7 @@ def rehearse(n_classes: int, dim: int, epochs: int) -> dict[str, Any]:
         "LinearSVC / LinearSVM": seconds["scikit-learn's LinearSVC"] / seconds["SVM"],
         "probe accuracies": [100 * a for a in encoder.history_["validation"]],
         "test accuracies": {name: 100 * accuracy for name, accuracy in accuracies.items()},
-        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak GiB": common.peak_gib(),
     }
 
 
@@ -133,16 +129,18 @@ def show(console: Console, found: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.options(__doc__)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the classes, a fifth of the width, two epochs")
     args = parser.parse_args()
-    found = rehearse(10, 100, 2) if args.quick else rehearse(101, 500, args.epochs)
+    found = rehearse(101, 500, args.epochs) if args.full else rehearse(10, 100, 2)
     show(Console(), found)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    report = common.Report("A split of UCF101, rehearsed on made features", figures=found)
+    epoch = found["seconds"]["an epoch of training"]
+    for name, seconds in found["seconds"].items():
+        text = common.seconds_text(seconds)
+        report.add(name, text, peer="an epoch of training", theirs=common.seconds_text(epoch), ratio=epoch / seconds)
+    report.add("peak memory of all of it", f"{found['peak GiB']:.2f} GiB")
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,46 @@
-"""How fast is encoding, against backward passes and against the machine's own matrix products?
+"""How fast is encoding, against other ways to the same gradients and against the machine's own matrix products?
 
-The paper's size for videos: D = 500, H = 200, sequences of 8 to 40 steps. Peers, all measured here and now:
+The paper's size for videos: D = 500, H = 200, sequences of 8 to 40 steps. What is wanted is the gradient of each
+sequence's loss with regard to the output layer. Peers, all measured here and now and all giving the same numbers:
 
 - backward: the paper's own way, a forward and a full backward pass for each sequence;
 - grad of output: `torch.autograd.grad` of each sequence's loss with regard to the output layer alone;
-- matrix product: the rate of a large one, of which the encoder's own operations are a fraction.
+- torch.func: `vmap(grad(...))` of the output layer, on padded batches of sequences of about one length;
+- Opacus's `GradSampleModule` (`pip install 'rnnfv[oracles]'`) and BackPACK's `BatchGrad` (`pip install
+  backpack-for-pytorch`, which brings torchvision), likewise. Neither takes part in the recurrent layer, which they
+  get from torch as rnnfv does.
 
-    python benchmarks/encode_speed.py --json encode_speed.json
-    python benchmarks/encode_speed.py --quick
+    python benchmarks/encode_speed.py [--full] [--device cuda] [--json FILE]
+
+On a GPU there are two more lines: the same in TF32 and in bfloat16, with how far the vectors are from float32's.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import sys
-import time
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
+import _common as common
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
 from rnnfv import RNNFisherVector, Sequences
+from rnnfv.networks import shift
 
 D, H = 500, 200
-
-
-def seconds(function, device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    function()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+BATCH = 64  # sequences of one batch of torch.func, BackPACK and Opacus
+TOLERANCE = 1e-4  # of the largest number of a vector
+PREDICTION = "The outer products and the writing of 100,500 numbers a sequence (0.4 MB) cost as much as the net itself."
+LIMITED_BY = (
+    "About half is torch's LSTM over few rows at a time, half the outer products, whose inner size is only the "
+    "sequence's 8 to 40 steps: each result is written once, and fetching its memory costs as much as computing "
+    "it."
+)
 
 
 def one_by_one(encoder: RNNFisherVector, seqs: Sequences, wanted: str) -> np.ndarray:
@@ -45,8 +49,7 @@ def one_by_one(encoder: RNNFisherVector, seqs: Sequences, wanted: str) -> np.nda
     rows = np.empty((len(seqs), D * (H + 1)), np.float32)
     for row, sequence in zip(rows, seqs, strict=True):
         targets = torch.tensor(sequence, device=output.weight.device)
-        inputs = torch.cat([torch.zeros_like(targets[:1]), targets[:-1]])
-        loss = (network(inputs[None])[0] - targets).square().sum() / (2 * len(targets))
+        loss = (network(shift(targets[None]))[0] - targets).square().sum() / (2 * len(targets))
         if wanted == "all":
             network.zero_grad()
             loss.backward()
@@ -57,11 +60,84 @@ def one_by_one(encoder: RNNFisherVector, seqs: Sequences, wanted: str) -> np.nda
     return rows
 
 
-def product_rate(device: str, n: int = 3000) -> float:
-    """Operations a second of a large float32 matrix product: the best of five."""
-    a, b = torch.rand(n, n, device=device), torch.rand(n, n, device=device)
-    a @ b
-    return 2 * n**3 / min(seconds(lambda: a @ b, device) for _ in range(5))
+def by_batches(encoder: RNNFisherVector, seqs: Sequences, gradients: Callable[..., Any]) -> np.ndarray:
+    """The same from a library that takes batches: the net up to its output layer is torch's, without gradients."""
+    rows = np.empty((len(seqs), D * (H + 1)), np.float32)
+    for indices, hidden, targets, weights in _padded(encoder, seqs):
+        weight, bias = gradients(hidden, targets, weights)
+        rows[indices] = torch.cat([weight, bias[..., None]], dim=-1).flatten(start_dim=1).cpu().numpy()
+    return rows
+
+
+def _padded(encoder: RNNFisherVector, seqs: Sequences) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
+    """Indices, hidden states, targets, and 1 / steps where there is a step and 0 where there is none."""
+    device = encoder.network_.output.weight.device
+    for indices in seqs.batches(batch_size=BATCH):
+        targets = torch.from_numpy(seqs.padded(indices)).to(device)
+        lengths = torch.from_numpy(seqs.lengths[indices]).to(device)
+        inside = torch.arange(targets.shape[1], device=device) < lengths[:, None]
+        with torch.no_grad():
+            hidden = encoder.network_.hidden(shift(targets))
+        yield indices, hidden, targets, inside / lengths[:, None]
+
+
+def loss_of(predictions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    return ((predictions - targets).square().sum(dim=-1) * weights).sum() / 2
+
+
+def torch_func(output: nn.Linear) -> Callable[..., Any]:
+    """torch.func's gradients of the output layer."""
+
+    def loss(parameters: dict[str, Tensor], hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return loss_of(functional_call(output, parameters, (hidden,)), targets, weights)
+
+    each = vmap(grad(loss), in_dims=(None, 0, 0, 0))
+    parameters = {name: value.detach() for name, value in output.named_parameters()}
+
+    def gradients(*batch: Tensor) -> tuple[Tensor, Tensor]:
+        found = each(parameters, *batch)
+        return found["weight"], found["bias"]
+
+    return gradients
+
+
+def backpack(output: nn.Linear) -> Callable[..., Any]:
+    """BackPACK's gradients of the output layer, of each sample of a summed loss."""
+    from backpack import backpack as extended
+    from backpack import extend
+    from backpack.extensions import BatchGrad
+
+    layer = extend(_copied(output))
+
+    def gradients(hidden: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        layer.zero_grad()
+        loss = loss_of(layer(hidden), targets, weights)
+        with extended(BatchGrad()):
+            loss.backward()
+        return layer.weight.grad_batch, layer.bias.grad_batch
+
+    return gradients
+
+
+def opacus(output: nn.Linear) -> Callable[..., Any]:
+    """Opacus's gradients of the output layer, of each sample of a summed loss."""
+    from opacus import GradSampleModule
+
+    layer = GradSampleModule(_copied(output), batch_first=True, loss_reduction="sum")
+
+    def gradients(hidden: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        layer.zero_grad(set_to_none=True)
+        loss_of(layer(hidden), targets, weights).backward()
+        weight, bias = layer._module.weight, layer._module.bias
+        return weight.grad_sample, bias.grad_sample
+
+    return gradients
+
+
+def _copied(output: nn.Linear) -> nn.Linear:
+    layer = nn.Linear(H, D, device=output.weight.device)
+    layer.load_state_dict(output.state_dict())
+    return layer
 
 
 def operations(seqs: Sequences) -> float:
@@ -70,59 +146,98 @@ def operations(seqs: Sequences) -> float:
     return 2.0 * a_step * int(seqs.lengths.sum())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequences", type=int, default=400)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="fewer sequences and repeats")
-    args = parser.parse_args()
-    if args.quick:
-        args.sequences, args.repeats = 200, 3
-    torch.set_num_threads(args.threads)
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(8, 41, size=args.sequences)
-    seqs = Sequences.from_list([rng.normal(size=(n, D)).astype(np.float32) for n in lengths])
-    encoder = RNNFisherVector(max_epochs=0, early_stopping=None, random_state=0, device=args.device).fit(seqs[:2])
-    peers = {
-        "closed form (rnnfv)": lambda: encoder.transform(seqs),
-        "backward": lambda: one_by_one(encoder, seqs, "all"),
-        "grad of output": lambda: one_by_one(encoder, seqs, "output"),
+def ways(encoder: RNNFisherVector, seqs: Sequences, report: common.Report) -> dict[str, Callable[[], np.ndarray]]:
+    """Every way to the vectors that is installed; ours comes first."""
+    output = encoder.network_.output
+    found: dict[str, Callable[[], np.ndarray]] = {
+        "rnnfv": lambda: encoder.transform(seqs),
+        "backward, one by one": lambda: one_by_one(encoder, seqs, "all"),
+        "grad of output, one by one": lambda: one_by_one(encoder, seqs, "output"),
+        "torch.func, batched": partial(by_batches, encoder, seqs, torch_func(output)),
     }
-    vectors = {name: peer() for name, peer in peers.items()}
-    reference = vectors.pop("backward")
-    largest = {name: float(np.abs(v - reference).max() / np.abs(reference).max()) for name, v in vectors.items()}
-    times = {name: [] for name in peers}
-    rates = []
-    for _ in range(args.repeats):  # in turn, so that a slow moment of the machine hits all alike
-        rates.append(product_rate(args.device))
-        for name, peer in peers.items():
-            peer()  # a virtual machine may have to fetch the result's memory from its host first: not the peers' doing
-            times[name].append(seconds(peer, args.device))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    ours = medians["closed form (rnnfv)"]
-    share = operations(seqs) / ours / statistics.median(rates)
-    table = Table(title=f"Encoding {args.sequences} sequences, D={D}, H={H}, {args.device}, {args.threads} threads")
-    for name in ("way", "sequences/s", "rnnfv is faster by", "largest difference"):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for name, value in medians.items():
-        table.add_row(name, f"{args.sequences / value:.0f}", f"{value / ours:.2f}", f"{largest.get(name, 0):.1e}")
-    console = Console()
-    console.print(table)
-    console.print(f"share of the machine's matrix-product rate: {share:.2f}", highlight=False)
-    if args.json:
-        figures = {
-            "device": args.device,
-            "threads": args.threads,
-            "torch": torch.__version__,
-            "faster_than": {name: value / ours for name, value in medians.items() if value != ours},
-            "share_of_product_rate": share,
-            "largest_difference": largest,
-        }
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    for name, module, make in (("BackPACK", "backpack", backpack), ("Opacus", "opacus", opacus)):
+        if common.is_installed(module):
+            found[f"{name}, batched"] = partial(by_batches, encoder, seqs, make(output))
+        else:
+            report.skip(name, "it is not installed")
+    return found
+
+
+def largest_differences(found: dict[str, Callable[[], np.ndarray]]) -> dict[str, float]:
+    """From the backward pass, next to its largest number."""
+    reference = found["backward, one by one"]()
+    differences = {
+        name: float(np.abs(way() - reference).max() / np.abs(reference).max()) for name, way in found.items()
+    }
+    for name, difference in differences.items():
+        if difference > TOLERANCE:
+            raise SystemExit(f"{name} and the backward pass disagree: {difference:.1e}")
+    return differences
+
+
+def lower_precision(
+    encoder: RNNFisherVector, seqs: Sequences, report: common.Report, device: str, repeats: int
+) -> None:
+    """TF32 and bfloat16 on a GPU: how much faster, and how far off."""
+    exact = encoder.transform(seqs)
+
+    def tf32() -> np.ndarray:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        try:
+            return encoder.transform(seqs)
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
+    def bfloat16() -> np.ndarray:
+        with torch.autocast("cuda", torch.bfloat16):
+            return encoder.transform(seqs)
+
+    times = common.in_turns(
+        {"float32": lambda: encoder.transform(seqs), "TF32": tf32, "bfloat16": bfloat16}, repeats, device
+    )
+    for name, way in (("TF32", tf32), ("bfloat16", bfloat16)):
+        vectors = way()
+        cosine = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(exact, axis=1)
+        report.add(
+            f"the same in {name}",
+            common.seconds_text(times[name].median),
+            peer="rnnfv, float32",
+            theirs=common.seconds_text(times["float32"].median),
+            ratio=times["float32"].median / times[name].median,
+            note=f"least cosine to float32's vectors {cosine.min():.6f}",
+        )
+
+
+def main() -> int:
+    parser = common.options(__doc__, has_device=True)
+    args = parser.parse_args()
+    n, repeats = (400, 5) if args.full else (200, 3)
+    common.limit_threads(args.threads)
+    warnings.filterwarnings("ignore", category=UserWarning)  # Opacus's and BackPACK's, about hooks
+    rng = np.random.default_rng(0)
+    seqs = Sequences.from_list([rng.normal(size=(k, D)).astype(np.float32) for k in rng.integers(8, 41, size=n)])
+    encoder = RNNFisherVector(max_epochs=0, early_stopping=None, random_state=0, device=args.device).fit(seqs[:2])
+    report = common.Report(f"Encoding, D = {D}, H = {H}, 8 to 40 steps, {args.device}", PREDICTION, LIMITED_BY)
+    found = ways(encoder, seqs, report)
+    differences = largest_differences(found)
+    times = common.in_turns(found, repeats, args.device)
+    ours = times["rnnfv"].median
+    share = operations(seqs) / ours / common.product_rate(args.device)
+    for name, taken in times.items():
+        if name != "rnnfv":
+            report.add(
+                f"{n} sequences",
+                f"{n / ours:,.0f} a second",
+                peer=name,
+                theirs=f"{n / taken.median:,.0f} a second",
+                ratio=taken.median / ours,
+                share=share,
+                limit="matrix products",
+                note=f"largest difference {max(differences[name], differences['rnnfv']):.0e}",
+            )
+    if args.device != "cpu":
+        lower_precision(encoder, seqs, report, args.device, repeats)
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Search among a million vectors: recall, time a query, time to build, memory and disk, next to exact search.
 
-    python benchmarks/index_search.py [--quick] [--folder DIR] [--json FILE]
+    python benchmarks/index_search.py [--full] [--folder DIR] [--json FILE]
 
 The vectors are made: 300 numbers, length one. A million of them is 20,000 topics of very unequal size (topic t has a
 share of about 1 / (t + 10)), and topics lie in 200 themes. A vector is its theme, plus as much of its topic's own
@@ -9,7 +9,8 @@ number), as that of real embeddings does. Vectors of one topic have a cosine of 
 queries are further draws from the same source. Everything runs on one thread, one query at a time.
 
 The index is appended to in pieces of 50,000 and then packed, as `rnnfv retrieval index-images` does. Recall@10 is the
-share of the ten best of exact search with NumPy that is among the ten found. `--quick` takes 100,000 vectors. Both the
+share of the ten best of exact search with NumPy that is among the ten found. Without `--full` there are
+100,000 vectors. Both the
 clock's time of a query and its processor time are told, which other work on the machine changes less. Peak memory is
 that of the whole process, with the pages of mapped files, which the system can take back; it is told before faiss's
 flat index, which holds all vectors in memory.
@@ -21,17 +22,15 @@ import os
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
-import argparse
-import json
-import platform
-import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _common as common
 import faiss
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -44,36 +43,36 @@ BLOCK = 10_000  # vectors made at a time
 PIECE = 50_000  # vectors appended at a time
 EXACT_QUERIES, QUERIES = 100, 500
 PROBES = (8, 16, 32, 64)
+LIMITED_BY = "Exact search reads all vectors: the memory's rate. The index reads the cells nearest to the query."
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    n = 100_000 if arguments.quick else 1_000_000
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        result = measure(n, Path(folder))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="100,000 vectors in place of a million")
+def main() -> int:
+    parser = common.options(__doc__)
     parser.add_argument(
         "--folder", type=Path, help="where to put 3.7 GB for the time of the run (default: the system's)"
     )
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    return parser.parse_args()
+    args = parser.parse_args()
+    n = 1_000_000 if args.full else 100_000
+    report = common.Report(f"Search among {n:,} vectors of {DIM} numbers", limited_by=LIMITED_BY)
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        report.figures = found = measure(n, Path(folder))
+    exact = found["exact, NumPy, ms a query"]
+    for probes in PROBES:
+        taken, recalled = found[f"{probes} probes, ms a query"], found[f"{probes} probes, recall@{TOP}"]
+        report.add(
+            f"a query, {probes} cells looked into",
+            f"{taken:.2f} ms",
+            peer="exact search, NumPy",
+            theirs=f"{exact:.2f} ms",
+            ratio=exact / taken,
+            note=f"recall@{TOP} of {recalled:.4f}",
+        )
+    return common.finish(report, args)
 
 
 def measure(n: int, folder: Path) -> dict[str, Any]:
     """All figures for n vectors; they are printed as they come."""
-    result: dict[str, Any] = {
-        "n": n,
-        "dim": DIM,
-        "machine": platform.machine(),
-        "numpy": np.__version__,
-        "faiss": faiss.__version__,
-    }
+    result: dict[str, Any] = {"n": n, "dim": DIM}
     source = Source(n)
     vectors = write_vectors(source, n, folder / "made.npy")
     queries = source.draw(QUERIES)
@@ -88,7 +87,7 @@ def measure(n: int, folder: Path) -> dict[str, Any]:
         found, times = one_by_one(lambda query, probes=probes: index.search(query, TOP, probes=probes), queries)
         tell(result, f"{probes} probes, recall@{TOP}", recall(found, exact))
         tell_times(result, f"{probes} probes", times)
-    tell(result, "peak memory, MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    tell(result, "peak memory, MB", 1024 * common.peak_gib())
 
     flat = faiss.IndexFlatIP(DIM)
     for start in range(0, n, PIECE):
@@ -108,7 +107,7 @@ def build(result: dict[str, Any], vectors: NDArray[Any], folder: Path) -> Vector
     start = time.perf_counter()
     index.pack()
     tell(result, "pack, s", time.perf_counter() - start)
-    tell(result, "peak memory of building, MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    tell(result, "peak memory of building, MB", 1024 * common.peak_gib())
     start = time.perf_counter()
     index = open_index(folder)
     tell(result, "open, s", time.perf_counter() - start)
@@ -194,4 +193,4 @@ def unit(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

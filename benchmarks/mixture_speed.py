@@ -1,6 +1,6 @@
 """Speed of MixtureFisherVector next to scikit-image, VLFeat and scikit-learn, on the CPU.
 
-    python benchmarks/mixture_speed.py [--quick] [--threads N] [--json FILE]
+    python benchmarks/mixture_speed.py [--full] [--threads N] [--json FILE]
 
 Fisher vectors (K = 30, D = 300, float32) of short sentences and of long sequences, against scikit-image's
 `fisher_vector` and VLFeat's `vl_fisher_encode`; and ten EM iterations against scikit-learn's GaussianMixture.
@@ -21,26 +21,17 @@ from __future__ import annotations
 import argparse
 import ctypes
 import ctypes.util
-import importlib.util
-import json
-import platform
-import statistics
-import time
+import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import _common as common
 import numpy as np
-import sklearn
-import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 
 from rnnfv import MixtureFisherVector, Sequences
 
@@ -48,6 +39,7 @@ K, D = 30, 300
 SPREADS = {"sharp": 1.0, "soft": 0.1}  # standard deviation of the components' means, next to their own of about 1
 TOLERANCE = 1e-3  # of the largest entry of a vector; every library computes in float32
 
+LIMITED_BY = "Sharp: the exponentials and logarithms of the posteriors. Soft: matrix products of all K components."
 Encoder = Callable[[Sequences], NDArray[Any]]
 
 
@@ -62,34 +54,36 @@ class Result(NamedTuple):
     error: float | None  # largest difference from ours, relative to a vector's largest entry
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    console = Console(width=110)
-    with threadpool_limits(arguments.threads):
-        results = [row for work in workloads(arguments) for row in work(console)]
-    console.print(as_table(results, arguments.threads))
-    if arguments.json:
-        report = {"threads": arguments.threads, "K": K, "D": D, "quick": arguments.quick, "versions": versions()}
-        report["results"] = [row._asdict() for row in results]
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+def main() -> int:
+    args = common.options(__doc__).parse_args()
+    common.limit_threads(args.threads)
+    report = common.Report(f"Mixtures, K = {K}, D = {D}, float32", limited_by=LIMITED_BY)
+    rows = [row for work in workloads(args) for row in work(report)]
+    ours = {row.work: row for row in rows if row.library == "rnnfv, gaussian"}
+    for row in rows:
+        if row.speedup is not None or row.library == "rnnfv, hybrid":
+            report.add(
+                row.work,
+                per_item(ours[row.work]),
+                peer=row.library,
+                theirs=per_item(row),
+                ratio=row.seconds / ours[row.work].seconds,
+                note="" if row.error is None else f"largest difference {row.error:.0e}",
+            )
+    return common.finish(report, args)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes: half a minute, rougher figures")
-    parser.add_argument("--threads", type=int, default=1, help="threads of every library (default 1)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    return parser.parse_args()
+def per_item(row: Result) -> str:
+    return f"{common.seconds_text(row.seconds / row.items)} each"
 
 
-def workloads(arguments: argparse.Namespace) -> list[Callable[[Console], list[Result]]]:
+def workloads(arguments: argparse.Namespace) -> list[Callable[[common.Report], list[Result]]]:
     """What is measured, in order."""
     rng = np.random.default_rng(0)
-    quick, threads = arguments.quick, arguments.threads
+    quick, threads = not arguments.full, arguments.threads
     short = rng.integers(8, 21, 300 if quick else 2000)
     long = np.full(20 if quick else 100, 300)
-    works: list[Callable[[Console], list[Result]]] = []
+    works: list[Callable[[common.Report], list[Result]]] = []
     for name, lengths in (("sentence of 8-20 words", short), ("sequence of 300 steps", long)):
         for sharpness, spread in SPREADS.items():
             data, options = make_data(lengths, spread), {"threads": threads, "repeats": 3 if quick else 7}
@@ -119,7 +113,7 @@ def make_data(lengths: NDArray[np.int64], spread: float) -> tuple[Sequences, dic
 
 
 def encoding(
-    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], console: Console, *, threads: int, repeats: int
+    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], report: common.Report, *, threads: int, repeats: int
 ) -> list[Result]:
     """Time all encoders on the same sequences, once they agree."""
     encoders: dict[str, Encoder] = {
@@ -128,7 +122,7 @@ def encoding(
     }
     for name, peer in (("scikit-image", scikit_image(p)), ("VLFeat", vlfeat(p, threads))):
         if peer is None:
-            console.print(f"{name} is not installed: left out of '{work}'")
+            report.skip(f"{name} in '{work}'", "it is not installed")
         else:
             encoders[name] = peer
     ours = encoders["rnnfv, gaussian"](seqs)
@@ -136,7 +130,7 @@ def encoding(
     for name, error in errors.items():
         if error > TOLERANCE:
             raise SystemExit(f"{name} and rnnfv disagree on '{work}': {error:.1e}")
-    seconds = time_in_turns({name: partial(encode, seqs) for name, encode in encoders.items()}, repeats)
+    seconds = medians({name: partial(encode, seqs) for name, encode in encoders.items()}, repeats)
     base = seconds["rnnfv, gaussian"]
     return [
         Result(work, name, taken, len(seqs), taken / base if name in errors else None, errors.get(name))
@@ -146,7 +140,7 @@ def encoding(
 
 def scikit_image(p: dict[str, NDArray[Any]]) -> Encoder | None:
     """Its encoder, brought to our layout and normalisation; None where it is not installed."""
-    if importlib.util.find_spec("skimage") is None:
+    if not common.is_installed("skimage"):
         return None
     from skimage.feature import fisher_vector
 
@@ -199,7 +193,7 @@ def difference(theirs: NDArray[Any], ours: NDArray[Any]) -> float:
 # -- EM --------------------------------------------------------------------------------------------
 
 
-def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
+def expectation_maximisation(n: int, repeats: int, _: common.Report) -> list[Result]:
     """Ten iterations of a Gaussian mixture from one start. No floor comes into force here."""
     seqs = make_data(np.full(n // 100, 100), SPREADS["soft"])[0]
     x = seqs.steps()
@@ -227,7 +221,7 @@ def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
             "rnnfv, gaussian": partial(ours.fit, seqs, init=start),
             "scikit-learn": partial(theirs.fit, x),
         }
-        seconds = time_in_turns(fits, repeats)
+        seconds = medians(fits, repeats)
     work = f"10 EM iterations, {n:,} vectors"
     speedup = seconds["scikit-learn"] / seconds["rnnfv, gaussian"]
     return [
@@ -236,50 +230,9 @@ def expectation_maximisation(n: int, repeats: int, _: Console) -> list[Result]:
     ]
 
 
-# -- measuring and telling -------------------------------------------------------------------------
-
-
-def time_in_turns(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function; they take turns, so that a busy moment meets them all."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            begun = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
-
-
-def as_table(results: list[Result], threads: int) -> Table:
-    table = Table(
-        title=f"K = {K}, D = {D}, float32, {threads} thread(s), one process; times ours: its time / ours, gaussian"
-    )
-    table.add_column("work", no_wrap=True)
-    table.add_column("library", no_wrap=True)
-    for heading in ("items/s", "µs/item", "times ours", "difference"):
-        table.add_column(heading, justify="right")
-    for row in results:
-        table.add_row(
-            row.work,
-            row.library,
-            f"{row.items / row.seconds:,.0f}",
-            f"{row.seconds / row.items * 1e6:,.1f}",
-            "" if row.speedup is None else f"{row.speedup:.2f}",
-            "" if row.error is None else f"{row.error:.0e}",
-            end_section=row.library in ("VLFeat", "scikit-learn"),
-        )
-    return table
-
-
-def versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scikit-learn": sklearn.__version__,
-        "machine": platform.machine(),
-    }
+def medians(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    return {name: taken.median for name, taken in common.in_turns(functions, repeats).items()}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,21 +14,18 @@ Two backbones: "edges", the strength of the edges in 16 x 16 squares of the pict
 "googlenet", where its file is there (`models/googlenet.onnx` in the folder that RNNFV_DATA names, default
 ../shared/data).
 
-    python benchmarks/order_videos.py --seeds 3 --json order_videos.json
-    python benchmarks/order_videos.py --quick            # edges, fewer clips, three poolings
+    python benchmarks/order_videos.py --full --seeds 3 --json order_videos.json
+    python benchmarks/order_videos.py                    # edges, fewer clips, three poolings
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _common as common
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -191,7 +188,7 @@ def show(console: Console, title: str, figures: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.options(__doc__)
     parser.add_argument("--out", type=Path, help="keep videos and features here (default: a temporary folder)")
     parser.add_argument("--pairs", type=int, default=40, help="clips of each movement; their mirrors come on top")
     parser.add_argument("--folds", type=int, default=3)
@@ -199,24 +196,22 @@ def main() -> int:
     parser.add_argument("--backbones", nargs="+", choices=(EDGES, GOOGLENET), default=[EDGES, GOOGLENET])
     parser.add_argument("--poolings", nargs="+", choices=POOLINGS, default=POOLINGS)
     parser.add_argument("--jobs", type=int, default=1, help="processes for choosing parameters")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--quick", action="store_true", help="edges, fewer clips, three poolings")
     args = parser.parse_args()
-    if args.quick:
+    if not args.full:
         args.pairs, args.folds, args.backbones, args.poolings = 30, 2, [EDGES], ["mean", "gmm-fv", "rnn-fv-kron"]
     console = Console()
     settings = Settings(tuple(args.poolings), args.seeds, deltas=(0,), jobs=args.jobs)
-    net = Path(os.environ.get("RNNFV_DATA", "../shared/data")) / "models" / "googlenet.onnx"
-    figures = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        out = args.out or Path(temporary)
+    net = common.DATA / "models" / "googlenet.onnx"
+    report = common.Report("Videos that only order tells apart")
+    figures = report.figures
+    with common.folder_for(args.out) as out:
         videos = out / "videos"
         videos.mkdir(parents=True, exist_ok=True)
         manifest = render(videos, args.pairs, args.folds)
         console.print(f"{len(manifest.ids)} clips in {videos}", highlight=False)
         for name in args.backbones:
             if name == GOOGLENET and not net.is_file():
-                console.print(f"skipped: there is no {net}; set RNNFV_DATA to the folder that holds models/")
+                report.skip(name, f"there is no {net}; set RNNFV_DATA to the folder that holds models/")
                 continue
             backbone = Edges() if name == EDGES else make_backbone(f"onnx:{net}:pool5")
             with console.status("") as status:
@@ -226,9 +221,9 @@ def main() -> int:
                 f"{name}, mean of {args.folds} splits; chance for the direction is 50 %",
                 figures[name],
             )
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+            poolings = figures[name]["poolings"]
+            report.add_accuracies(name, poolings, "rnn-fv-kron" if "rnn-fv-kron" in poolings else list(poolings)[-1])
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,18 @@ coordinates with velocities. Every pooling is prepared as cross-validation withi
 both sides, and nothing is chosen on test data. The data is read from the folder named by RNNFV_DATA (default
 ../shared/data): `msraction3d` and `jhmdb_pose14`, each with `features/` and `manifest.csv`.
 
-    python benchmarks/real_sequences.py --seeds 3 --json real_sequences.json
-    python benchmarks/real_sequences.py --quick          # one seed, two poolings, MSRAction3D
+    python benchmarks/real_sequences.py --full --seeds 3 --json real_sequences.json
+    python benchmarks/real_sequences.py                  # one seed, two poolings, MSRAction3D
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
+import _common as common
 import numpy as np
 import torch
 from rich.console import Console
@@ -126,22 +124,20 @@ def show(console: Console, title: str, rows: dict[str, dict]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--poolings", nargs="+", choices=EVERY, default=EVERY)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--quick", action="store_true", help="one seed, mean pooling and RNN-FV, one data set")
     args = parser.parse_args()
-    if args.quick:
+    if not args.full:
         args.seeds, args.sets, args.poolings = 1, ["msraction3d"], ["mean", "rnn-fv-kron"]
-    console = Console()
-    root = Path(os.environ.get("RNNFV_DATA", "../shared/data"))
-    figures = {}
+    console, root = Console(), common.DATA
+    report = common.Report("Every encoder on real skeletons")
+    figures = report.figures
     for folder in args.sets:
         if not (root / folder).is_dir():
-            console.print(f"skipped: there is no {root / folder}; set RNNFV_DATA to the folder that holds it")
+            report.skip(folder, f"there is no {root / folder}; set RNNFV_DATA to the folder that holds it")
             continue
         data = load_labelled(root / folder / "features", root / folder / "manifest.csv")
         figures[folder] = {}
@@ -149,9 +145,8 @@ def main() -> int:
             figures[folder][name] = row = run(data, name, args.seeds, args.jobs)
             console.print(f"{SETS[folder]}, {name}: {row['mean']:.2f} % in {row['seconds']:.0f} s", highlight=False)
         show(console, f"{SETS[folder]}, mean of {args.seeds} seeds", figures[folder])
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+        report.add_accuracies(SETS[folder], figures[folder], "rnn-fv-kron" if "rnn-fv-kron" in args.poolings else name)
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,18 @@ is nearer to the true sentence than to the exchanged one; a guess is right in ha
 
 Models are kept in --models, and a run that was stopped goes on. All rows take about two hours on two cores.
 
-    RNNFV_DATA=../shared/data python benchmarks/retrieval_real.py --models models --json retrieval_real.json
-    python benchmarks/retrieval_real.py --quick         # mean pooling and GMM-FV: a few minutes
+    RNNFV_DATA=../shared/data python benchmarks/retrieval_real.py --full --models models --json retrieval_real.json
+    python benchmarks/retrieval_real.py                 # mean pooling and GMM-FV: a few minutes
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import _common as common
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -126,40 +123,44 @@ def show(console: Console, title: str, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.options(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     parser.add_argument("--split", default="val", help="report on this split; of val, on one half")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, help="keep fitted models here (default: a temporary folder)")
-    parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--published", action="store_true", help="show the paper's rows too (other image vectors)")
-    parser.add_argument("--quick", action="store_true", help="mean pooling and GMM-FV only")
     args = parser.parse_args()
-    if args.quick:
+    if not args.full:
         args.rows = ["mean", "gmm-fv"]
     console = Console()
-    root = Path(os.environ.get("RNNFV_DATA", "../shared/data")) / "flickr8k"
+    root = common.DATA / "flickr8k"
+    report = common.Report("Images and sentences: Flickr8k")
     lacking = next((root / file for file in FILES if not (root / file).exists()), None)
     if lacking is not None:
-        console.print(f"skipped: there is no {lacking}; set RNNFV_DATA to the folder that holds flickr8k/")
-        return 0
+        report.skip("Flickr8k", f"there is no {lacking}; set RNNFV_DATA to the folder that holds flickr8k/")
+        return common.finish(report, args)
     captions = read_captions(root / FILES[0])
     parts = parts_of(captions, read_image_vectors(root / FILES[1], captions), args.split)
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        models = (args.models or Path(temporary)) / args.split
+    figures = report.figures
+    with common.folder_for(args.models) as folder:
+        models = folder / args.split
         combinations = [names for names in COMBINATIONS if set(names) <= set(args.rows)]
         for names in [(name,) for name in args.rows] + combinations:
             chosen = tuple(model_of(name, parts, root, models, args.seed, console) for name in names)
             label = "all" if names == tuple(ROWS) else " + ".join(names)
             figures[label] = figures_of(chosen[0] if len(chosen) == 1 else Combination(chosen), parts)
             figures[label]["chosen"] = [model.note["chosen"] for model in chosen]
-            if args.json:
-                args.json.write_text(json.dumps(figures, indent=2) + "\n")
     show(console, f"Flickr8k, {len(parts.test.images)} images of {args.split}", figures)
     if args.published:
         show(console, "The paper's Table 3 (VGG-19, test)", published_reports("flickr8k"))
-    return 0
+    for label, row in figures.items():
+        report.add(
+            f"sum of recalls, {label}",
+            f"{total_recall(row):.1f}",
+            peer="mean",
+            theirs=f"{total_recall(figures['mean']):.1f}",
+        )
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,19 @@ tenth.
 Told is the peak of resident memory, and as ratios: what reading adds to the ids' own size (4 bytes a word and 8 a
 sentence), what training adds to it, and what the vectors of all words would take if they were looked up at once.
 
-    python benchmarks/sentences_memory.py              # 1,000,000 sentences: half an hour on one core
-    python benchmarks/sentences_memory.py --quick      # 50,000
+    python benchmarks/sentences_memory.py --full       # 1,000,000 sentences: half an hour on one core
+    python benchmarks/sentences_memory.py              # 50,000
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import _common as common
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 VOCABULARY, DIM, WORDS = 50_000, 300, 20
 
@@ -41,7 +37,7 @@ def write_files(folder: Path, n: int) -> None:
 
 
 def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(2**30 * common.peak_gib())
 
 
 def measure(folder: Path, limit: int) -> dict[str, int]:
@@ -71,33 +67,27 @@ def measure(folder: Path, limit: int) -> dict[str, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="50,000 sentences")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure:
-        print(json.dumps(measure(Path(args.measure[0]), int(args.measure[1]))))
+    args = common.options(__doc__).parse_args()
+    if args.job:
+        folder, limit = json.loads(args.job)
+        print(json.dumps(measure(Path(folder), limit)))
         return 0
-    n = 50_000 if args.quick else 1_000_000
-    table = Table(title="Memory of training on sentences", caption="MiB; ratios to the ids' own size")
-    for name in ("sentences", "ids", "reading adds", "ratio", "training adds", "all vectors at once", "ratio"):
-        table.add_column(name, justify="right")
-    figures = {}
+    n = 1_000_000 if args.full else 50_000
+    report = common.Report("Memory of training on sentences", limited_by="The ids: 4 bytes a word, 8 a sentence.")
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), n)
         for limit in (n // 10, n):
-            command = [sys.executable, __file__, "--measure", folder, str(limit)]
-            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            figures[limit] = row
+            row = report.figures[str(limit)] = common.in_process(__file__, [folder, limit], args.threads)
             read, trained = row["read"] - row["before"], row["trained"] - row["read"]
-            sizes = [f"{value / 2**20:.1f}" for value in (row["ids"], read, trained, row["vectors"])]
-            ratios = [f"{value / row['ids']:.1f}" for value in (read, row["vectors"])]
-            table.add_row(f"{limit:,}", sizes[0], sizes[1], ratios[0], sizes[2], sizes[3], ratios[1])
-    Console().print(table)
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+            report.add(
+                f"{limit:,} sentences, ids of {row['ids'] / 2**20:.1f} MiB",
+                f"reading adds {read / 2**20:.1f} MiB",
+                peer="all vectors looked up at once",
+                theirs=f"{row['vectors'] / 2**20:.1f} MiB",
+                ratio=row["vectors"] / max(read, row["ids"]),
+                note=f"training adds {trained / 2**20:.1f} MiB",
+            )
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":

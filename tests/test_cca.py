@@ -276,7 +276,7 @@ def test_where_too_many_directions_are_needed_the_whole_matrix_is_summed(rng, mo
     X, Y = make_pairs(rng, 300, 40, 3, decay=0.1)
     ways = []
     fit_sums = _cca_fit.fit_sums
-    monkeypatch.setattr(_cca_fit, "fit_sums", lambda *args: ways.append("sums") or fit_sums(*args))
+    monkeypatch.setattr(_cca_fit, "fit_sums", lambda *args, **kw: ways.append("sums") or fit_sums(*args, **kw))
     cca = RegularizedCCA(1e-6).fit(X, Y)
     assert ways == ["sums"]
     np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, 1e-6)[0], rtol=1e-8)

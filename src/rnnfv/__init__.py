@@ -1,9 +1,9 @@
 """Order-aware, fixed-length vectors of sequences: the Fisher vector of a recurrent net."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing's, whose import would take longer than this whole file
 if TYPE_CHECKING:
+    from typing import Any
+
     from rnnfv import metrics as metrics
     from rnnfv.cca import RegularizedCCA as RegularizedCCA
     from rnnfv.classification import LinearSVM as LinearSVM
@@ -52,7 +52,9 @@ _HOMES = {
 __all__ = [*_HOMES, "metrics"]  # noqa: PLE0604
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name == "metrics":
         return import_module("rnnfv.metrics")
     if name not in _HOMES:

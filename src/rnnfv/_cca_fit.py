@@ -40,7 +40,7 @@ def fit_pairs(
     def whole(etas: Sequence[float]) -> Iterator[Learnt]:
         sums = PairSums(a, b, product_dtype(min(etas)))
         sums.add(X, Y)
-        return fit_sums(sums, etas, n_components)
+        return fit_sums(sums, etas, n_components, consume=True)
 
     if not _directions_pay(n, max(a, b), min(a, b), regularizations):
         return whole(regularizations)
@@ -50,12 +50,14 @@ def fit_pairs(
     return map(_swapped, swapped)
 
 
-def fit_sums(sums: PairSums, regularizations: Sequence[float], n_components: int | None) -> Iterator[Learnt]:
-    """One result after another, from sums over pairs of rows."""
+def fit_sums(
+    sums: PairSums, regularizations: Sequence[float], n_components: int | None, consume: bool = False
+) -> Iterator[Learnt]:
+    """One result after another, from sums over pairs of rows; with ``consume`` the last one uses the sums up."""
     k = _checked_components(n_components, sums.n, len(sums.x_mean), len(sums.y_mean))
     x, y = _side("X", sums.xx), _side("Y", sums.yy)
     _refuse_unrelated(sums)
-    return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k))
+    return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k, consume))
 
 
 def product_dtype(regularization: float) -> np.dtype[Any]:

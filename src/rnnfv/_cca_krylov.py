@@ -16,7 +16,6 @@ from rnnfv._cca_sums import Symmetric, add_product, largest_eigenvalue, row_bloc
 __all__ = ["Centred", "WideSide"]
 
 _CACHED_VALUES = 1 << 19  # numbers of a block that stays in a processor's cache
-_TOLERANCE = 1e-8  # error of what is sought, next to the largest correlation
 _ROUNDING = 16  # units of rounding below which a residual is not looked into
 _NEW = 0.7  # of its length, at least, a direction must keep outside the basis: the others were rounding
 
@@ -70,9 +69,9 @@ class WideSide:
     s = eta times the largest eigenvalue. The best W in the basis so far is known from small matrices. What the
     equation then lacks, its residual R, gives the directions that the basis grows by: this is a block Krylov
     method, which leaves out directions as they converge. The squared correlations are too small by
-    |R|^2 / s at most (the energy norm of the error), so that growth ends when |R| / sqrt(s) is below 1e-8 of the
-    largest correlation in every direction, or R is rounding, which in float32 is sooner. A larger eta converges sooner
-    in the same space. At min(n - 1, d) directions the basis is exact.
+    |R|^2 / s at most (the energy norm of the error), so that growth ends when that is below a unit of rounding of the
+    largest one in every direction, or R is rounding. A larger eta converges sooner in the same space. At
+    min(n - 1, d) directions the basis is exact.
 
     Parameters
     ----------
@@ -111,8 +110,8 @@ class WideSide:
         wanted = _whitened(self._cross, factor).astype(self._x.dtype)
         # The largest correlation is at least |wanted| / sqrt(largest + shift). Below a few units of rounding of what
         # is wanted, a residual is rounding alone.
-        rounding = _ROUNDING * np.finfo(self._x.dtype).eps
-        threshold = _norm(wanted) * max(rounding, _TOLERANCE * np.sqrt(shift / (self._largest + shift)))
+        unit = np.finfo(self._x.dtype).eps
+        threshold = _norm(wanted) * max(_ROUNDING * unit, np.sqrt(unit * shift / (self._largest + shift)))
         residual = self._residual(wanted, factor, shift)
         # What is left out now is well below what would have to be fetched later.
         while (new := self._outside(_main_directions(residual, threshold, threshold / 4))).shape[1]:

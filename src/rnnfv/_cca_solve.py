@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from scipy.linalg.blas import dtrsm
+from scipy.linalg.blas import dsyrk, dtrsm
 
 from rnnfv._cca_sums import Symmetric
 
@@ -31,12 +31,20 @@ class Solution(NamedTuple):
     y_weights: NDArray[np.float64]
 
 
-def solve(x: Side, xy: NDArray[np.float64], y: Side, regularizations: Sequence[float], k: int) -> Iterator[Solution]:
+def solve(
+    x: Side,
+    xy: NDArray[np.float64],
+    y: Side,
+    regularizations: Sequence[float],
+    k: int,
+    consume: bool = False,
+) -> Iterator[Solution]:
     """Solve for one regularisation after another; each needs a Cholesky factor of either side.
 
     With Sxx + eta lambda_max(Sxx) I = Ux^T Ux and the same for y, the singular vectors of Ux^-T Sxy Uy^-1 are
     the canonical directions (SPEC S19). They are found from its Gram matrix of the narrower side.
-    Directions whose correlation is rounding alone are left out.
+    Directions whose correlation is rounding alone are left out. With ``consume`` the last regularisation works in the
+    memory of the sums, which are then worth nothing; else it takes that much more.
 
     Raises
     ------
@@ -44,17 +52,21 @@ def solve(x: Side, xy: NDArray[np.float64], y: Side, regularizations: Sequence[f
         If a side cannot be inverted; it is named, with the column.
     """
     if len(x.products) < len(y.products):
-        for solution in solve(y, xy.T, x, regularizations, k):
+        for solution in solve(y, xy.T, x, regularizations, k, consume):
             yield Solution(solution.correlations, solution.y_weights, solution.x_weights)
         return
     k = min(k, len(y.products))
-    for eta in regularizations:
+    for i, eta in enumerate(regularizations, 1):
+        in_place = consume and i == len(regularizations)
         x_factor, y_factor = _factor(x, eta), _factor(y, eta)
         # Transposed, because LAPACK works by columns: Uy^-T Syx Ux^-1.
-        coupling = dtrsm(1.0, x_factor, xy.T, side=1)
+        coupling = dtrsm(1.0, x_factor, xy.T, side=1, overwrite_b=in_place)
         coupling = dtrsm(1.0, y_factor, coupling, trans_a=1, overwrite_b=1)
         b = len(coupling)
-        squares, right = scipy.linalg.eigh(coupling @ coupling.T, subset_by_index=[b - k, b - 1])
+        # The factor beside the sum of y keeps its triangle: neither product nor solver touches it.
+        room = y.products.upper.T if in_place else np.empty((b, b), order="F")
+        gram = dsyrk(1.0, coupling, c=room, lower=1, overwrite_c=1)
+        squares, right = scipy.linalg.eigh(gram, subset_by_index=[b - k, b - 1], overwrite_a=True, check_finite=False)
         correlations = np.sqrt(np.maximum(squares[::-1], 0))
         correlations = correlations[correlations > correlations[0] * np.sqrt(b * np.finfo(float).eps)]
         right = right[:, ::-1][:, : len(correlations)]

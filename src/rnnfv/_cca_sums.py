@@ -13,8 +13,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 __all__ = ["PairSums", "Symmetric", "about_mean", "add_product", "largest_eigenvalue", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
-_BLOCK_ROWS = 4096  # at most: more rows in one float32 product would lose digits
-_PANEL = 256  # columns of a symmetric product that are made together
+_BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
+_PANEL = 256  # columns of a symmetric matrix below which both its triangles are computed
+_PRODUCT_VALUES = 1 << 22  # values of a product that are made together
 _DENSE = 500  # below this width LAPACK finds an eigenvalue sooner than iterations do
 
 
@@ -27,8 +28,9 @@ def row_blocks(X: NDArray[Any], values: int = _BLOCK_VALUES) -> Iterator[slice]:
 
 def add_product(total: NDArray[np.float64], left: NDArray[Any], right: NDArray[Any]) -> None:
     """Add left^T right to a float64 total, some rows of it at a time."""
-    for start in range(0, len(total), _PANEL):
-        total[start : start + _PANEL] += left[:, start : start + _PANEL].T @ right
+    size = max(_PANEL, _PRODUCT_VALUES // max(1, right.shape[1]))
+    for start in range(0, len(total), size):
+        total[start : start + size] += left[:, start : start + size].T @ right
 
 
 class PairSums:
@@ -101,11 +103,19 @@ class Symmetric:
         return len(self.upper)
 
     def add(self, rows: NDArray[Any]) -> None:
-        """Add rows^T rows. Only panels on and above the diagonal are computed."""
-        for start in range(0, len(self), _PANEL):
-            stop = start + _PANEL
+        """Add rows^T rows."""
+        self._add_square(rows, 0, len(self))
+
+    def _add_square(self, rows: NDArray[Any], start: int, stop: int) -> None:
+        """Add the square from ``start`` to ``stop`` on the diagonal: a quarter beside it, then two smaller squares."""
+        if stop - start <= _PANEL:
             # What this adds below the diagonal is room for the factor, and overwritten with it.
-            self.upper[start:stop, start:] += rows[:, start:stop].T @ rows[:, start:]
+            self.upper[start:stop, start:stop] += rows[:, start:stop].T @ rows[:, start:stop]
+            return
+        middle = (start + stop) // 2
+        add_product(self.upper[start:middle, middle:stop], rows[:, start:middle], rows[:, middle:stop])
+        self._add_square(rows, start, middle)
+        self._add_square(rows, middle, stop)
 
     def largest(self) -> float:
         """The largest eigenvalue, to 1e-10 of itself or better."""

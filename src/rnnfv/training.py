@@ -114,7 +114,9 @@ def train(
     FloatingPointError
         If the loss becomes NaN or infinite.
     """
-    optimizer = torch.optim.Adam(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.Adam(
+        network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
+    )
     history: dict[str, list[float]] = {"loss": []}
     best, best_epoch, best_state = -math.inf, 0, None
     for epoch in range(schedule.max_epochs):

@@ -1,12 +1,15 @@
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnnfv import MeanPooling
-from rnnfv.cli.app import app, main
+from rnnfv.cli import HELP_PAGE
+from rnnfv.cli.app import app, help_page, main
 from rnnfv.recipes import demo
 from rnnfv.storage import write_features
 
@@ -17,18 +20,39 @@ def run(*arguments):
     return stopped.value.code
 
 
-def test_help_loads_no_heavy_library():
-    code = (
-        "import sys; from rnnfv.cli import main\n"
-        "sys.argv = ['rnnfv', '--help']\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'sklearn', 'numpy', 'pyarrow', 'matplotlib') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "demo" in done.stdout
-    assert "encode" in done.stdout
-    assert done.stdout.strip().endswith("[]")
+HEAVY = ["torch", "sklearn", "scipy", "numpy", "pyarrow", "matplotlib", "rich", "cyclopts"]
+
+
+def loaded_by(code):
+    """What a fresh Python prints, and which heavy libraries it has loaded then."""
+    code += f"\nimport sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    *printed, loaded = done.stdout.splitlines()
+    return "\n".join(printed), ast.literal_eval(loaded)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_the_first_help_page_loads_no_library_at_all(arguments):
+    code = f"from rnnfv.cli import main\ntry: main({arguments})\nexcept SystemExit as stopped: assert not stopped.code"
+    page, loaded = loaded_by(code)
+    assert "retrieval" in page
+    assert loaded == []
+
+
+def test_the_help_of_a_command_loads_no_heavy_library():
+    page, loaded = loaded_by("from rnnfv.cli import main\ntry: main(['encode', '--help'])\nexcept SystemExit: pass")
+    assert "--model" in page
+    assert set(loaded) <= {"rich", "cyclopts"}
+
+
+def test_importing_rnnfv_loads_no_library_and_knows_every_name():
+    code = "import rnnfv; from rnnfv import *; assert set(rnnfv.__all__) <= set(dir(rnnfv))"
+    assert loaded_by("import rnnfv")[1] == []
+    assert "torch" in loaded_by(code)[1]
+
+
+def test_the_kept_help_page_is_that_of_the_commands():
+    assert Path(HELP_PAGE).read_text(encoding="utf-8") == help_page(), help_page.__doc__
 
 
 @pytest.mark.parametrize("command", ["demo", "encode"])

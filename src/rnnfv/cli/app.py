@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -231,6 +232,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         errors.print(f"rnnfv: {error}", markup=False, highlight=False)
         code = FAILED
     sys.exit(code)
+
+
+def help_page() -> str:
+    """The page of `rnnfv --help` as it is kept in help.txt: 80 columns, no colours.
+
+    To write it anew:
+    `python -c "from rnnfv.cli.app import help_page; print(help_page(), end='')" > src/rnnfv/cli/help.txt`
+    """
+    page = io.StringIO()
+    app(["--help"], console=Console(file=page, width=80, force_terminal=False), result_action="return_value")
+    return page.getvalue()
 
 
 class _Terminated(KeyboardInterrupt):

@@ -40,7 +40,7 @@ __all__ = [
 _PARTS = {"sentences": Pipeline, "cca": RegularizedCCA}
 FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
 ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-_FALLS = 2  # weaker regularisations in a row that may be worse than the best
+_FALLS, _FALLEN = 2, 0.99  # so many etas in a row that are no better, or one below that share of the best, end a search
 _IN_MEMORY = 8 << 30  # bytes of all vectors up to which they are kept; beyond it smaller sums of them are streamed
 _QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which an epoch is judged, and how many at most
 
@@ -210,8 +210,7 @@ def fit_retrieval(
     corpus : sentences, optional
         Mixtures and nets learn from these instead of the training sentences (SPEC S17).
     etas : sequence of float
-        Regularisations of the CCA to choose from. They are tried from the largest on, until two in a row are worse than
-        the best.
+        Regularisations of the CCA to choose from. They are tried from the largest on, until recall has fallen.
     seed : int
     report : callable
         Told what is going on.
@@ -263,7 +262,8 @@ def _best_of(
 ) -> tuple[RegularizedCCA, list[tuple[float, float]]]:
     """The CCA of the highest recall in validation, and the eta and recall of each that was tried.
 
-    The path goes from strong regularisation to weak, which takes longer; it ends after `_FALLS` without a new best.
+    The path goes from strong regularisation to weak, which takes longer, and recall rises along it, then falls. Where
+    it has clearly fallen the rest is left out.
     """
     recalls: list[tuple[float, float]] = []
     highest, since = -math.inf, 0
@@ -274,7 +274,7 @@ def _best_of(
         since += 1
         if recall > highest:
             best, highest, since = cca, recall, 0
-        if since == _FALLS:
+        if since == _FALLS or recall < _FALLEN * highest:
             break
     return best, recalls
 

@@ -1,0 +1,97 @@
+"""The runner of the benchmarks and what its scripts share, without measuring anything large."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+SCRIPT = """
+import sys
+import _common as common
+args = common.options("made").parse_args()
+report = common.Report("Made up", "slow", "nothing", figures={"full": args.full})
+report.add("work", "1 s", peer="peer", theirs="3 s", ratio=3.0, share=0.5, limit="the clock", note="a | b")
+report.skip("data", "there is none")
+sys.exit(common.finish(report, args))
+"""
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    """run_all.py for two scripts in a folder of their own, one of which fails; and its results."""
+    monkeypatch.syspath_prepend(FOLDER)
+    spec = importlib.util.spec_from_file_location("run_all", FOLDER / "run_all.py")
+    run_all = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run_all)
+    (tmp_path / "good.py").write_text(SCRIPT)
+    (tmp_path / "bad.py").write_text("raise SystemExit(5)")
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    monkeypatch.setattr(run_all, "ORDER", ["good", "bad"])
+    monkeypatch.setattr(run_all, "measured_limits", lambda args: {"threads": args.threads, "products": 1e9})
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER), prepend=":")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["run_all.py", "--out", str(tmp_path), *arguments])
+        code = run_all.main()
+        return code, (tmp_path / "RESULTS.md").read_text(), json.loads((tmp_path / "results.json").read_text())
+
+    return run
+
+
+def test_the_page_has_every_line_and_says_what_was_skipped_and_what_failed(runner):
+    code, page, data = runner()
+    assert code == 1
+    assert "| work | 1 s | peer | 3 s | 3.00 | 0.50 of the clock | a \\| b |" in page
+    assert "Skipped: data: there is none." in page
+    assert "*What limits it now*: nothing" in page
+    assert "**failed**: exit code 5" in page
+    assert data["benchmarks"]["good"]["lines"][0]["ratio"] == 3
+    assert {"machine", "versions", "limits"} <= set(data)
+
+
+def test_results_of_scripts_that_are_not_run_again_stay(runner):
+    runner()
+    code, page, data = runner("--only", "good", "--full")
+    assert code == 0
+    assert data["benchmarks"]["good"]["figures"] == {"full": True}
+    assert "exit code 5" in page
+
+
+def test_every_script_is_run_and_says_how_it_is_used(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(FOLDER)
+    import run_all
+
+    assert set(run_all.ORDER) == {path.stem for path in FOLDER.glob("*.py")} - {"_common", "run_all"}
+    for name in run_all.ORDER:
+        assert f"python benchmarks/{name}.py" in (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+
+
+def test_contenders_take_turns_and_the_first_turn_does_not_count(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    import _common as common
+
+    order, clock = [], iter(range(100))
+    monkeypatch.setattr(common.time, "perf_counter", lambda: float(next(clock)))
+    times = common.in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
+    assert order == ["a", "b"] * 3
+    assert times == {"a": (1.0, 1.0), "b": (1.0, 1.0)}
+
+
+def test_a_script_tells_from_a_process_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+    import _common as common
+
+    path = tmp_path / "job.py"
+    path.write_text(
+        "import json, os, sys\nprint(json.dumps({'job': sys.argv[2], 'threads': os.environ['OMP_NUM_THREADS']}))"
+    )
+    assert common.in_process(str(path), [1, "x"], threads=3) == {"job": '[1, "x"]', "threads": "3"}
+    path.write_text("import time\ntime.sleep(60)")
+    assert common.in_process(str(path), 0, threads=1, limit=0.2) == "it did not finish in 0 s"
+    path.write_text("raise ValueError('no such job')")
+    with pytest.raises(SystemExit, match="no such job"):
+        common.in_process(str(path), 0, threads=1)
