@@ -3,6 +3,8 @@
 import csv
 import functools
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,26 @@ def test_who_waits_for_ever_does_not_outlive_a_killed_command(commands, trapped,
     extract = ["extract", trapped.folder, "--backbone", f"onnx:{ONNX}", "--workers", "2", "--out", tmp_path / "out"]
     ended = commands.run(extract, environment=trapped.environment, after=trapped.wait, alone=True)
     assert ended.code == -signal.SIGKILL
+
+
+UNFINISHED = """
+import sys
+from rnnfv.video.ahead import decode_ahead
+from rnnfv.video.decode import Sampling
+
+if __name__ == "__main__":
+    events = decode_ahead(sys.argv[1:], Sampling(every=1), workers=1, block=1)
+    next(events)
+    print("leaves")
+"""
+
+
+def test_a_program_that_leaves_in_the_middle_ends(trapped, tmp_path):
+    """Nobody has closed the generator: Python ends its processes by SIGTERM, and waits for them."""
+    (tmp_path / "leaves.py").write_text(UNFINISHED)
+    program = [sys.executable, tmp_path / "leaves.py", trapped.folder / "a.avi", trapped.folder / "b.avi"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "leaves\n", "")
 
 
 def test_a_process_that_is_ended_from_outside_costs_its_video(trapped, monkeypatch):

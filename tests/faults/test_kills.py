@@ -13,7 +13,8 @@ pytest.importorskip("av")
 pytest.importorskip("faiss", reason="faiss is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-KILLS = int(os.environ.get("RNNFV_KILLS", "2"))
+KILLS = int(os.environ.get("RNNFV_KILLS", "0"))
+SLOW = {"extract with workers", "action fit"}
 NAMES = [
     "extract",
     "extract with workers",
@@ -36,7 +37,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(commands, jobs, undisturbed, con
 
     seconds, wanted = undisturbed(name)
     killed = begun = tried = 0
-    while killed < KILLS:
+    while killed < (KILLS or (1 if name in SLOW else 2)):
         folder = tmp_path / f"killed {tried}"
         tried += 1
         moment = float(rng.uniform(0, seconds))

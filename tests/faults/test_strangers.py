@@ -210,7 +210,7 @@ def test_a_description_opens_no_files(saved, tmp_path, name):
     made = json.loads((saved / "action.json").read_text())["backbone"]
     named = made | {"name": name.format(tmp_path / "outside.onnx"), "weights": {"sha256": made["weights"]["sha256"]}}
     recognizer = load_recognizer(rewritten(saved, backbone=named, files={}))
-    with pytest.raises(ValueError, match="the weights of .* are needed: give them with --weights"):
+    with pytest.raises(ValueError, match=r"the weights of .* are needed: give them with --weights"):
         recognizer.backbone("cpu")
 
 
@@ -237,7 +237,7 @@ def test_a_mean_that_is_a_pickle_runs_nothing(tmp_path, trap):
     (tmp_path / "w.pth").write_bytes(trap)
     for content in (trap, (tmp_path / "mean.npy").read_bytes()):
         (tmp_path / "mean.npy").write_bytes(content)
-        with pytest.raises(ValueError, match="cannot be read as a .npy file"):
+        with pytest.raises(ValueError, match=r"cannot be read as a \.npy file"):
             make_backbone("c3d", tmp_path / "w.pth", mean=tmp_path / "mean.npy", device="cpu")
 
 
@@ -287,7 +287,7 @@ def test_an_onnx_file_reads_nothing_outside_its_folder(tmp_path):
     np.testing.assert_array_equal(make_backbone(f"onnx:{folder / 'net.onnx'}", device="cpu")(black), [np.arange(12)])
     for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin", "x/../../secret.bin"):
         (folder / "net.onnx").write_bytes(onnx_file(location))
-        with pytest.raises(ValueError, match="cannot be loaded as an ONNX model: .*[Ee]xternal data") as caught:
+        with pytest.raises(ValueError, match=r"cannot be loaded as an ONNX model: .*[Ee]xternal data") as caught:
             make_backbone(f"onnx:{folder / 'net.onnx'}", device="cpu")
         assert "\n" not in str(caught.value)
 
