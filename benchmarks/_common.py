@@ -211,10 +211,11 @@ def _waiter(device: str) -> Callable[[], None]:
 # -- the machine's limits --------------------------------------------------------------------------
 
 
-def product_rate(device: str = "cpu", dtype: str = "float32", n: int = 2000, repeats: int = 5) -> float:
+def product_rate(device: str = "cpu", dtype: str = "float32", repeats: int = 5) -> float:
     """Operations a second of a large matrix product by torch: the median."""
     import torch
 
+    n = 2000 if device == "cpu" else 8000
     a, b = (torch.rand(n, n, device=device, dtype=getattr(torch, dtype)) for _ in range(2))
     return 2 * n**3 / in_turns({"product": lambda: a @ b}, repeats, device)["product"].median
 
