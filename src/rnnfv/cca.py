@@ -123,6 +123,44 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self._forget(*_LEARNT)
         return self
 
+    def merge(self, other: RegularizedCCA) -> RegularizedCCA:
+        """Put what another estimator's `partial_fit` saw behind what this one's saw.
+
+        So parts of the data can be summed in different processes; to rounding it does not matter how they are divided.
+
+        Parameters
+        ----------
+        other : RegularizedCCA
+            Of the same parameters. It stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnfv import RegularizedCCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4))
+        >>> first, second = (RegularizedCCA().partial_fit(X[rows], X[rows]) for rows in (slice(120), slice(120, 200)))
+        >>> whole = RegularizedCCA().fit(X, X)
+        >>> bool(np.allclose(first.merge(second).correlations_, whole.correlations_))
+        True
+        """
+        if not ("_sums" in vars(self) and "_sums" in vars(other)):
+            raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
+        widths = [(e.n_features_in_, len(e._sums.y_mean)) for e in (self, other)]
+        if widths[0] != widths[1] or self.get_params() != other.get_params():
+            raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
+        self._sums = self._sums.merged(other._sums)
+        self._forget(*_LEARNT)
+        return self
+
     def path(self, regularizations: Sequence[float]) -> Iterator[RegularizedCCA]:
         """After `partial_fit`: fitted estimators of several regularisations, one at a time (see `cca_path`).
 

@@ -14,10 +14,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from rnnfv._cca_sums import PairSums
 from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
 _DTYPES = [np.float32, np.float64]
+_LEARNT = ("components_", "explained_variance_", "mean_")
 _BLOCK_VALUES = 1 << 23  # values of one block: 32 MiB in float32
 
 
@@ -27,7 +29,8 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     With fewer rows than columns the eigenvectors of the rows' Gram matrix (n x n) give the components, otherwise
     those of the covariance (d x d) do. Either is summed block by block in float64, so that next to the
     data there is only one block, the smaller of the two matrices and the components; the data may be a
-    memory map. Time grows with n d min(n, d).
+    memory map. Time grows with n d min(n, d). `partial_fit` takes rows in blocks and keeps one d x d matrix; what
+    it saw in several processes can be put together with `merge`.
 
     Parameters
     ----------
@@ -72,9 +75,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         ValueError
             If ``n_components`` is below 1, or X is not a finite matrix of two rows or more.
         """
-        if self.n_components < 1:
-            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+        self._check_components()
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        self.__dict__.pop("_sums", None)
         n, d = X.shape
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         k = min(self.n_components, n - 1, d)
@@ -86,14 +89,80 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 (b.T @ b for b in (_double(block) for _, block in _centred_rows(X, self.mean_))), k
             )
             self.components_ = components.T.astype(X.dtype)
-        # The signs do not depend on the solver: the largest weight of each component is positive.
-        _, self.components_ = svd_flip(None, self.components_, u_based_decision=False)
-        self.explained_variance_ = variances / (n - 1)
+        return self._take(variances / (n - 1))
+
+    def partial_fit(self, X: Any, y: Any = None) -> GramPCA:
+        """Add rows to those of earlier calls. The components are found when they are next asked for.
+
+        Parameters
+        ----------
+        X : array-like or memory map of shape (m, d), m at least 1
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, the width is not that of before, or the estimator was fitted by `fit` or
+            loaded, which leaves no sums to add to. Nothing is added then.
+        """
+        self._check_components()
+        first = "_sums" not in vars(self)
+        if first and "components_" in vars(self):
+            raise ValueError(
+                "this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one"
+            )
+        X = validate_data(self, X, dtype=_DTYPES, reset=first)
+        if first:
+            self._sums = PairSums(X.shape[1], 0, np.float64)
+        self._sums.add(X, np.empty((len(X), 0), X.dtype))
+        self._forget()
         return self
+
+    def merge(self, other: GramPCA) -> GramPCA:
+        """Put what another estimator's `partial_fit` saw behind what this one's saw.
+
+        Parameters
+        ----------
+        other : GramPCA
+            It stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnfv import GramPCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4))
+        >>> first, second = (GramPCA(2).partial_fit(X[rows]) for rows in (slice(120), slice(120, 200)))
+        >>> bool(np.allclose(first.merge(second).components_, GramPCA(2).fit(X).components_))
+        True
+        """
+        if not ("_sums" in vars(self) and "_sums" in vars(other)):
+            raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
+        widths = [e.n_features_in_ for e in (self, other)]
+        if widths[0] != widths[1] or self.get_params() != other.get_params():
+            raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
+        self._sums = self._sums.merged(other._sums)
+        self._forget()
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """After `partial_fit`, what was learnt is computed here."""
+        if name in _LEARNT and "_sums" in vars(self):
+            self._from_sums(self._sums)
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates along the components: (n, d) -> (n, k)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         reduced = np.empty((len(X), len(self.components_)), X.dtype)
         for rows, block in _centred_rows(X, self.mean_):
@@ -110,6 +179,34 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
+
+    def _from_sums(self, sums: PairSums) -> None:
+        n, d = sums.n, len(sums.xx)
+        if n < 2:
+            raise ValueError(f"there is {n} row: principal components need at least 2")
+        k = min(self.n_components, n - 1, d)
+        variances, components = _largest(sums.xx.upper, k)
+        self.mean_, self.components_ = (a.astype(sums.dtypes[0]) for a in (sums.x_mean, components.T))
+        self._take(variances / (n - 1))
+
+    def _take(self, variances: NDArray[np.float64]) -> GramPCA:
+        # The signs do not depend on the solver: the largest weight of each component is positive.
+        _, self.components_ = svd_flip(None, self.components_, u_based_decision=False)
+        self.explained_variance_ = variances
+        return self
+
+    def _forget(self) -> None:
+        for name in _LEARNT:
+            self.__dict__.pop(name, None)
+
+    def _check_components(self) -> None:
+        if self.n_components < 1:
+            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+
+    def _get_state(self) -> dict[str, Any]:
+        if "_sums" in vars(self):
+            check_is_fitted(self, "components_")  # computes them
+        return super()._get_state()
 
     def _column_blocks(self, X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         size = max(1, _BLOCK_VALUES // len(X))
@@ -233,7 +330,11 @@ def _double(block: NDArray[Any]) -> NDArray[np.float64]:
 
 def _top(parts: Iterable[NDArray[np.float64]], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The k largest eigenvalues of a sum of symmetric matrices and their vectors (columns), largest first."""
-    matrix = functools.reduce(operator.iadd, parts)
-    n = len(matrix)
-    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=[n - k, n - 1])
+    return _largest(functools.reduce(operator.iadd, parts), k)
+
+
+def _largest(upper: NDArray[np.float64], k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same of one symmetric matrix, of which the upper triangle is looked at."""
+    n = len(upper)
+    values, vectors = scipy.linalg.eigh(upper, lower=False, subset_by_index=[n - k, n - 1])
     return np.maximum(values[::-1], 0), vectors[:, ::-1]

@@ -8,6 +8,7 @@ from typing import overload
 from cyclopts import App
 
 from rnnfv.cli.codes import SOME_FAILED
+from rnnfv.cli.engine import Where
 
 action = App(
     name="action",
@@ -43,6 +44,7 @@ def evaluate(
     skip_missing: bool = False,
     device: str = "auto",
     jobs: int | None = None,
+    where: Where = Where(),
 ) -> int:
     """Compare poolings on the same features, split by split, and print the table.
 
@@ -141,6 +143,7 @@ def evaluate(
         allow_overlap=allow_overlap,
         reverse_test=reverse_test,
         skip_missing=skip_missing,
+        where=where,
         figures=json,
         markdown=markdown,
         latex=latex,

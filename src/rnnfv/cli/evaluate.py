@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from rnnfv import __version__
+from rnnfv.cli.engine import Where, open_where
 from rnnfv.cli.terminal import print_table, write_text
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
@@ -33,6 +34,7 @@ def run_evaluate(
     allow_overlap: bool = False,
     reverse_test: bool = False,
     skip_missing: bool = False,
+    where: Where = Where(),
     figures: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,
@@ -40,9 +42,9 @@ def run_evaluate(
     """Evaluate, print the table, and write what was asked for."""
     listed = with_splits(read_manifest(manifest), splits)
     data = load_labelled(features, listed, skip_missing=skip_missing)
-    keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else (lambda fitted: None)
+    keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else None
     status = Console(stderr=True)
-    with status.status("") as spinner:
+    with open_where(where) as engine, status.status("") as spinner:
         rows = evaluate_actions(
             data,
             settings,
@@ -50,6 +52,7 @@ def run_evaluate(
             through=None if through is None else image_side(through, features),
             allow_overlap=allow_overlap,
             reverse_test=reverse_test,
+            engine=engine,
             report=spinner.update,
             keep=keep,
         )

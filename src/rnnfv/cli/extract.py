@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnfv.cli.engine import Where, open_where
 from rnnfv.cli.terminal import notes
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
@@ -27,6 +29,7 @@ def run_extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
+    where: Where = Where(),
     **options: Any,
 ) -> int:
     """Extract, print a summary and the failures on stderr, and return how many videos, or pictures, failed.
@@ -35,6 +38,8 @@ def run_extract(
     stands for the default.
     """
     if backbone == "idt":
+        if where != Where():
+            raise ValueError("improved dense trajectories are read on one machine: leave --engine out")
         given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
         _only_max_steps(options | given | {"device": None if device == "auto" else device})
         steps = options.get("max_steps")
@@ -42,14 +47,33 @@ def run_extract(
     elif images:
         if every is not None or fps is not None:
             raise ValueError("--every and --fps are of videos: leave them out with --images")
-        net = make_backbone(backbone, weights, device=device, **options)
-        summary = extract_pictures(source, net, out, manifest=manifest, workers=workers, progress=True)
+        make = partial(make_backbone, backbone, weights, device=device, **options)
+        with open_where(where) as engine:
+            summary = extract_pictures(
+                source,
+                make(),
+                out,
+                manifest=manifest,
+                workers=workers,
+                engine=engine,
+                make_backbone=make,
+                progress=True,
+            )
     else:
         sampling = _sampling(every, fps)
-        net = make_backbone(backbone, weights, device=device, **options)
-        summary = extract_features(
-            source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True
-        )
+        make = partial(make_backbone, backbone, weights, device=device, **options)
+        with open_where(where) as engine:
+            summary = extract_features(
+                source,
+                make(),
+                out,
+                manifest=manifest,
+                sampling=sampling,
+                workers=workers,
+                engine=engine,
+                make_backbone=make,
+                progress=True,
+            )
     _tell(summary, "pictures" if images else "videos")
     return summary.failed
 

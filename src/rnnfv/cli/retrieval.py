@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from rnnfv.cli.engine import Where
+
 retrieval = App(
     name="retrieval",
     help="Images and sentences: compare sentence encoders, fit a model, and search pictures by words.",
@@ -134,7 +136,15 @@ def evaluate(
 
 
 @retrieval.command
-def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting(), seed: int = 0) -> int:
+def fit(
+    *,
+    captions: Path,
+    images: Path,
+    out: Path,
+    fitting: Fitting = Fitting(),
+    seed: int = 0,
+    where: Where = Where(),
+) -> int:
     """Fit a model on the split train, choosing on every other image of the split val, and save it.
 
     The other half of val is left for `combine --split val`.
@@ -154,7 +164,7 @@ def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting()
     """
     from rnnfv.cli.retrieving import run_fit
 
-    run_fit(captions, images, fitting, seed, out)
+    run_fit(captions, images, fitting, seed, out, where)
     return 0
 
 

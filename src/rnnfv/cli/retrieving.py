@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from rnnfv import __version__
+from rnnfv.cli.engine import Where, open_where
 from rnnfv.cli.retrieval import Fitting
 from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
@@ -70,14 +72,14 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     write_text(output.json, json.dumps({"protocol": protocol, **row, "by_seed": reports}, indent=2, default=str) + "\n")
 
 
-def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path) -> None:
+def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = Where()) -> None:
     """Fit one model and save it."""
     FOLDER.check_replaceable(out)
     listed, vectors = _data(captions, images)
     parts = parts_of(listed, vectors, "val")
     backbone = backbone_of_features(images)[0] if images.is_dir() else None
-    with _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences)
+    with open_where(where) as engine, _status() as report:
+        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, engine=engine)
         _words_told(model, parts)
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
         model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
@@ -118,7 +120,12 @@ def _data(captions: Path, images: Path) -> tuple[Captions, NDArray[Any]]:
 
 
 def _fitted(
-    fitting: Fitting, parts: Parts, seeds: Iterable[int], report: Callable[[str], None], others: Sequence[Any] = ()
+    fitting: Fitting,
+    parts: Parts,
+    seeds: Iterable[int],
+    report: Callable[[str], None],
+    others: Sequence[Any] = (),
+    engine: Engine = LOCAL,
 ) -> Iterator[RetrievalModel]:
     if bool(fitting.words) + (fitting.cca_words is not None) != (fitting.encoder != "tf-idf"):
         needs = "no word vectors: leave --words out" if fitting.encoder == "tf-idf" else "either --words or --cca-words"
@@ -150,6 +157,7 @@ def _fitted(
         corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
         others=others,
         etas=ETAS if fitting.etas is None else _numbers(fitting.etas),
+        engine=engine,
         report=report,
     )
 

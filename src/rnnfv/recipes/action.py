@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
@@ -13,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
+from rnnfv.distributed import LOCAL, Engine, Tell, Worker
 from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.metrics import mean_accuracy
@@ -157,8 +159,9 @@ def evaluate_actions(
     through: RegularizedCCA | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
+    engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
-    keep: Callable[[Fitted], None] = lambda fitted: None,
+    keep: Callable[[Fitted], None] | None = None,
 ) -> dict[str, Row]:
     """Fit every pooling on each split's training part, and test it on the test part.
 
@@ -178,9 +181,11 @@ def evaluate_actions(
         Go on where a group is in both parts of a split.
     reverse_test : bool
         Also test on the test part played backwards.
+    engine : Engine
+        Where choices, and then fits, are made: each split, pooling and seed apart from the others.
     report : callable
-        Is told what is being done.
-    keep : callable
+        Is told what is done.
+    keep : callable, optional
         Is handed every fitted pooling.
 
     Returns
@@ -196,29 +201,103 @@ def evaluate_actions(
     check_splits(data.manifest, allow_overlap)
     if transfer is not None:
         _check_transfer(transfer, settings)
+    worker = _Cells(data, settings, transfer, through, reverse_test, keep is not None)
+    places = [(split, name) for split in data.manifest.splits for name in settings.poolings]
+    choices = dict(
+        zip(places, _all(engine, worker, [_Cell(*p) for p in places], "choosing parameters", report), strict=True)
+    )
+    cells = [_Cell(*place, choices[place], seed) for place in places for seed in range(settings.seeds)]
     rows = {name: Row() for name in settings.poolings}
-    for split in data.manifest.splits:
-        train, test = data.part(split, "train"), data.part(split, "test")
-        report(f"{split}: preparing")
-        chain = Chain(settings, train, transfer, through)
-        prepared, prepared_test = chain.prepare(train), chain.prepare(test)
-        for name, row in rows.items():
-            report(f"{split}: {name}")
-            choice = chain.choose(name, prepared)
-            row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
-            for seed in range(settings.seeds):
-                report(f"{split}: {name}, seed {seed}")
-                result = evaluate(chain.candidate(name), choice, prepared, prepared_test, seed)
-                row.accuracies.setdefault(split, []).append(result.accuracy)
-                row.dim = result.dim
-                pipeline = chain.whole(result.pipeline)
-                if reverse_test:
-                    backwards = pipeline.predict(test[0].reversed())
-                    row.reversed_accuracies.setdefault(split, []).append(100 * float(np.mean(backwards == test[1])))
-                    changed = 100 * float(np.mean(backwards != result.predictions))
-                    row.changed.setdefault(split, []).append(changed)
-                keep(Fitted(name, split, seed, pipeline, result, train, test))
+    for cell, tested in zip(cells, _all(engine, worker, cells, "fitting and testing", report), strict=True):
+        row, split, choice = rows[cell.pooling], cell.split, choices[cell.split, cell.pooling]
+        row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
+        row.accuracies.setdefault(split, []).append(tested.accuracy)
+        row.dim = tested.dim
+        if reverse_test:
+            row.reversed_accuracies.setdefault(split, []).append(tested.reversed_accuracy)
+            row.changed.setdefault(split, []).append(tested.changed)
+        if keep is not None:
+            train, test = (data.part(split, which) for which in ("train", "test"))
+            pipeline, result = tested.fitted
+            keep(Fitted(cell.pooling, split, cell.seed, pipeline, result, train, test))
     return rows
+
+
+def _all(engine: Engine, worker: _Cells, cells: Sequence[_Cell], what: str, report: Callable[[str], None]) -> list[Any]:
+    """What becomes of each cell, in their order; they are done in any."""
+    results: dict[int, Any] = {}
+    report(f"{what}: {len(cells)} to do")
+    with closing(engine.map(worker, cells, batch=1)) as outcomes:
+        for i, outcome in outcomes:
+            results[i] = outcome
+            report(f"{what}: {cells[i]} is done, {len(results)} of {len(cells)}")
+    return [results[i] for i in range(len(cells))]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One thing to do: to choose the parameters of a pooling on a split, or where they are given, to fit and test."""
+
+    split: str
+    pooling: str
+    choice: Choice | None = None
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.split}: {self.pooling}" + (f", seed {self.seed}" if self.choice else "")
+
+
+class _Tested(NamedTuple):
+    """What is told of a fit; ``fitted`` is the whole chain and its result, where they are kept."""
+
+    accuracy: float
+    dim: int
+    reversed_accuracy: float | None
+    changed: float | None
+    fitted: tuple[Pipeline, Result] | None
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Makes what does cells (`Engine.map`)."""
+
+    data: LabelledSequences
+    settings: Settings
+    transfer: Pipeline | None
+    through: RegularizedCCA | None
+    reverse_test: bool
+    is_kept: bool
+
+    def __call__(self) -> Worker:
+        chains: dict[str, Chain] = {}
+
+        def work(cells: Sequence[_Cell], tell: Tell) -> Iterator[tuple[int, Any]]:
+            split = None
+            for i, cell in enumerate(cells):
+                if cell.split != split:  # the prepared sequences of one split at a time are in memory
+                    split = cell.split
+                    train, test = (self.data.part(split, which) for which in ("train", "test"))
+                    if split not in chains:
+                        chains[split] = Chain(self.settings, train, self.transfer, self.through)
+                    chain = chains[split]
+                    prepared = chain.prepare(train), chain.prepare(test)
+                if cell.choice is None:
+                    yield i, chain.choose(cell.pooling, prepared[0])
+                else:
+                    yield i, self._test(chain, cell, cell.choice, prepared, test)
+
+        return work
+
+    def _test(self, chain: Chain, cell: _Cell, choice: Choice, prepared: tuple[Part, Part], test: Part) -> _Tested:
+        result = evaluate(chain.candidate(cell.pooling), choice, *prepared, cell.seed)
+        pipeline = chain.whole(result.pipeline)
+        reversed_accuracy = changed = None
+        if self.reverse_test:
+            backwards = pipeline.predict(test[0].reversed())
+            reversed_accuracy = 100 * float(np.mean(backwards == test[1]))
+            changed = 100 * float(np.mean(backwards != result.predictions))
+        fitted = (pipeline, result) if self.is_kept else None
+        return _Tested(result.accuracy, result.dim, reversed_accuracy, changed, fitted)
 
 
 def fit_action(train: Part, settings: Settings, seed: int = 0, through: RegularizedCCA | None = None) -> Pipeline:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -18,6 +20,7 @@ from rich.text import Text
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from rnnfv.distributed import LOCAL, Engine, Tell, Worker
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.sequences import Sequences
@@ -68,7 +71,7 @@ class EncodingSummary:
 
 
 def encode_features(
-    features: str | Path, model: str | Path, out: str | Path, *, progress: bool = False
+    features: str | Path, model: str | Path, out: str | Path, *, engine: Engine = LOCAL, progress: bool = False
 ) -> EncodingSummary:
     """Encode every sequence of a folder of features with a saved model.
 
@@ -84,6 +87,8 @@ def encode_features(
         The model folder of a fitted transformer.
     out : str or Path
         The .npy file to write. A ``.csv`` of the same name tells each id's row, or why it has none.
+    engine : Engine
+        Where shards are read and encoded. The vectors come back to be written here.
     progress : bool
         Show a bar on stderr: sequences done, rate, time left.
 
@@ -112,8 +117,10 @@ def encode_features(
     with progress_bar(progress, _Rate()) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
         task = bar.add_task("encoding", total=total)
-        for i in waiting:
-            _encode_shard(estimator, job.shards[i], job.part(i), lambda n: bar.advance(task, n))
+        worker, shards = partial(_worker, estimator), [job.shards[i] for i in waiting]
+        with closing(engine.map(worker, shards, batch=1, tell=lambda n: bar.advance(task, n))) as encoded:
+            for k, shard in encoded:
+                _write_part(job.part(waiting[k]), shard)
     job.join()
     return job.summary(was_finished=False)
 
@@ -136,30 +143,53 @@ def _load_transformer(model: Path) -> Any:
     return estimator
 
 
-def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[int], None]) -> None:
-    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+class _Encoded(NamedTuple):
+    """What came of a shard: the ids, the reasons why others have none, and the vectors, None where none was tried."""
+
+    ids: list[str]
+    failures: list[tuple[str, str]]
+    vectors: NDArray[Any] | None
+
+
+def _worker(estimator: Any) -> Worker:
+    """See `Engine.map`; the items are shards."""
+
+    def encode(shards: Sequence[Path], tell: Tell) -> Iterator[tuple[int, _Encoded]]:
+        for i, shard in enumerate(shards):
+            yield i, _encode_shard(estimator, shard, tell)
+
+    return encode
+
+
+def _encode_shard(estimator: Any, shard: Path, tell: Tell) -> _Encoded:
     try:
         read = read_features(shard, getattr(estimator, "n_features_in_", None))
     except (OSError, ValueError) as error:
-        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]]})
-        return
-    advance(len(read.failures))
+        return _Encoded([], [(shard.name, str(error))], None)
+    tell(len(read.failures))
     ids, failures = read.ids, list(read.failures)
-    if ids:
-        vectors = _transform(estimator, read.sequences, advance)
-        finite = np.isfinite(vectors).all(axis=1)
-        failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
-        ids = [ids[i] for i in np.flatnonzero(finite)]
+    if not ids:
+        return _Encoded(ids, failures, None)
+    vectors = _transform(estimator, read.sequences, tell)
+    finite = np.isfinite(vectors).all(axis=1)
+    failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
+    kept = [ids[i] for i in np.flatnonzero(finite)]
+    return _Encoded(kept, failures, vectors if finite.all() else vectors[finite])
+
+
+def _write_part(part: Path, shard: _Encoded) -> None:
+    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+    if shard.vectors is not None:
         with atomic_file(part.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors if finite.all() else vectors[finite])
-    write_json(part, {"ids": ids, "failures": failures})
+            np.save(file, np.asarray(shard.vectors))
+    write_json(part, {"ids": shard.ids, "failures": shard.failures})
 
 
-def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
+def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
     blocks = []
     for start in range(0, len(seqs), _BLOCK):
         blocks.append(np.asarray(estimator.transform(seqs[start : start + _BLOCK])))
-        advance(len(blocks[-1]))
+        tell(len(blocks[-1]))
     return np.concatenate(blocks)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import Cosines, retrieval_ranks
 from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
 from rnnfv.recipes.sentences import SentenceSettings, Texts
@@ -83,6 +84,7 @@ def fit_models(
     corpus: Texts | None = None,
     others: Texts = (),
     etas: Sequence[float] = ETAS,
+    engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[RetrievalModel]:
     """Fit models with several seeds, one at a time.
@@ -96,7 +98,7 @@ def fit_models(
     seeds : iterable of int
     others : sentences
         Whose words the models are to know too; nothing is learnt from them.
-    corpus, etas, report
+    corpus, etas, engine, report
         As for `rnnfv.recipes.retrieval.fit_retrieval`.
     """
     reader = None
@@ -110,7 +112,15 @@ def fit_models(
         )
     for seed in seeds:
         yield fit_retrieval(
-            parts.train, parts.validation, settings, reader, corpus=corpus, etas=etas, seed=seed, report=report
+            parts.train,
+            parts.validation,
+            settings,
+            reader,
+            corpus=corpus,
+            etas=etas,
+            seed=seed,
+            engine=engine,
+            report=report,
         )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
-from rnnfv.recipes._extraction_net import count_workers, decoder_version, outcome_of, vectors_of
+from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
 from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 
@@ -31,6 +33,8 @@ def extract_pictures(
     manifest: str | Path | None = None,
     workers: int | None = None,
     shard_size: int = 250,
+    engine: Engine = LOCAL,
+    make_backbone: Callable[[], Backbone] | None = None,
     progress: bool = False,
 ) -> ExtractionSummary:
     """Extract the features of every picture with a backbone: sequences of one step.
@@ -53,6 +57,10 @@ def extract_pictures(
         Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
     shard_size : int
         Pictures a shard.
+    engine : Engine
+        Where pictures are decoded and go through the net.
+    make_backbone : callable, optional
+        Makes the backbone in the processes of an engine with several. Default: it is sent to them.
     progress : bool
         Show a bar on stderr: pictures done, pictures a second, failures, time left.
 
@@ -76,11 +84,13 @@ def extract_pictures(
     pictures = list_videos(Path(source), None if manifest is None else Path(manifest), pictures=True)
     origin = {"backbone": backbone.description(), "kind": "pictures"}
     job = ExtractionJob(pictures, origin, {"decoder": decoder_version("Pillow", "pillow")}, Path(out), shard_size)
-    return job.run(lambda paths, tell: _read(paths, backbone, workers, shard_size, tell), "pictures", progress)
+    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    worker = NetWorker(make, backbone.description(), partial(_read, workers, shard_size))
+    return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)
 
 
 def _read(
-    paths: Sequence[Path], backbone: Backbone, workers: int | None, shard_size: int, tell: Callable[[int], None]
+    workers: int | None, shard_size: int, backbone: Backbone, paths: Sequence[Path], tell: Callable[[int], None]
 ) -> Generator[tuple[int, VideoFeatures]]:
     """The index of each picture and what came of it.
 

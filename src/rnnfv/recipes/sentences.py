@@ -20,7 +20,16 @@ from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = ["ENCODERS", "SentenceSettings", "Texts", "encode", "encoded_blocks", "fit_sentence_side", "is_net"]
+__all__ = [
+    "ENCODERS",
+    "SentenceSettings",
+    "Texts",
+    "block_rows",
+    "encode",
+    "encoded_blocks",
+    "fit_sentence_side",
+    "is_net",
+]
 
 ENCODERS = ("mean", "tf-idf", "gmm-fv", "lmm-fv", "hglmm-fv", "mm-ens", "rnn-fv", "rnn-fv-clsf")
 _FAMILIES = {
@@ -154,10 +163,15 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
     items: Any = texts
     if "words" in side.named_steps:
         items, side = texts if isinstance(texts, Sequences) else side["words"].transform(texts), side[1:]
-    size = max(1, _BLOCK_VALUES // side.transform(items[:1]).shape[1])
+    size = block_rows(side.transform(items[:1]).shape[1])
     for start in range(0, len(items), size):
         rows = slice(start, min(start + size, len(items)))
         yield rows, side.transform(items[rows])
+
+
+def block_rows(width: int) -> int:
+    """Sentences whose vectors of this width are made together."""
+    return max(1, _BLOCK_VALUES // width)
 
 
 def encode(side: Pipeline, texts: Texts | Sequences) -> NDArray[np.float32]:
