@@ -22,7 +22,16 @@ Load: TypeAlias = Callable[[Any], Iterable[tuple[Any, ...]]]
 
 
 class Engine(Protocol):
-    """What runs independent pieces of work. Results do not depend on which one does."""
+    """What runs independent pieces of work. Results do not depend on which one does.
+
+    Attributes
+    ----------
+    processes : int or None
+        How many a worker should start at most, where it starts some; None where it has the machine for itself.
+    """
+
+    @property
+    def processes(self) -> int | None: ...
 
     def map(
         self, make_worker: Callable[[], Worker], items: Sequence[Any], *, batch: int, tell: Tell = ...
@@ -84,6 +93,8 @@ class LocalEngine:
     >>> dict(LocalEngine().map(make_worker, [3, 4, 5], batch=2))
     {0: 6, 1: 8, 2: 10}
     """
+
+    processes = None
 
     def map(
         self,
@@ -166,7 +177,8 @@ class RayEngine:
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
             )
-        for table in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        tables: Iterable[Any] = outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        for table in tables:
             for index, outcome in zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True):
                 result, units = pickle.loads(outcome)  # of our own actors, never of a file
                 if index == _FAILED:
@@ -197,6 +209,11 @@ class RayEngine:
             return ray.get(level[0])
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
+
+    @property
+    def processes(self) -> int:
+        """As many as the processors that a worker reserves."""
+        return max(1, int(self.cpus))
 
     def _room(self) -> int:
         """How many workers the cluster has room for now."""
@@ -256,8 +273,8 @@ def open_engine(
     is_ours = not ray.is_initialized()
     if is_ours:
         # "local" also where the environment names a cluster: what is not asked for is not used.
-        ours = {} if address else {"include_dashboard": False}
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **ours)
+        dashboard = None if address else False
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     try:
         yield engine
     finally:

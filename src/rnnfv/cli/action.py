@@ -8,7 +8,7 @@ from typing import overload
 from cyclopts import App
 
 from rnnfv.cli.codes import SOME_FAILED
-from rnnfv.cli.engine import Where
+from rnnfv.cli.engine import HERE, Where
 
 action = App(
     name="action",
@@ -44,7 +44,7 @@ def evaluate(
     skip_missing: bool = False,
     device: str = "auto",
     jobs: int | None = None,
-    where: Where = Where(),
+    where: Where = HERE,
 ) -> int:
     """Compare poolings on the same features, split by split, and print the table.
 

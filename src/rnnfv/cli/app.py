@@ -13,7 +13,7 @@ from rich.console import Console
 from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
-from rnnfv.cli.engine import Where
+from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.retrieval import retrieval
 
 app = App(
@@ -57,7 +57,7 @@ def demo(
 
 
 @app.command
-def encode(features: Path, *, model: Path, out: Path, where: Where = Where()) -> int:
+def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> int:
     """Encode a folder of feature shards with a saved model.
 
     Works shard by shard; after Ctrl-C or a crash the same command goes on where it stopped. Beside OUT it writes a
@@ -98,7 +98,7 @@ def extract(
     mean: Path | None = None,
     revision: str | None = None,
     max_steps: int | None = None,
-    where: Where = Where(),
+    where: Where = HERE,
 ) -> int:
     """Extract features of videos, or of pictures, with a backbone.
 

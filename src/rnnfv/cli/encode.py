@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnfv.cli.engine import Where, open_where
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.recipes.encoding import encode_features
 
 
-def run_encode(features: Path, model: Path, out: Path, where: Where = Where()) -> int:
+def run_encode(features: Path, model: Path, out: Path, where: Where = HERE) -> int:
     """Encode, print a summary on stderr, and return how many items failed."""
     console = Console(stderr=True, soft_wrap=True)
     with open_where(where) as engine:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from rnnfv.distributed import Engine
 
-__all__ = ["Where", "open_where"]
+__all__ = ["HERE", "Where", "open_where"]
 
 
 @Parameter(name="*")
@@ -35,6 +35,9 @@ class Where:
     address: str | None = None
     worker_cpus: float = 1
     worker_gpus: float = 0
+
+
+HERE = Where()
 
 
 def open_where(where: Where) -> AbstractContextManager[Engine]:

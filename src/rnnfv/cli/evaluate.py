@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from rnnfv import __version__
-from rnnfv.cli.engine import Where, open_where
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import print_table, write_text
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
@@ -34,7 +34,7 @@ def run_evaluate(
     allow_overlap: bool = False,
     reverse_test: bool = False,
     skip_missing: bool = False,
-    where: Where = Where(),
+    where: Where = HERE,
     figures: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnfv.cli.engine import Where, open_where
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import notes
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
@@ -29,7 +29,7 @@ def run_extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
-    where: Where = Where(),
+    where: Where = HERE,
     **options: Any,
 ) -> int:
     """Extract, print a summary and the failures on stderr, and return how many videos, or pictures, failed.
@@ -38,7 +38,7 @@ def run_extract(
     stands for the default.
     """
     if backbone == "idt":
-        if where != Where():
+        if where != HERE:
             raise ValueError("improved dense trajectories are read on one machine: leave --engine out")
         given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
         _only_max_steps(options | given | {"device": None if device == "auto" else device})

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rnnfv.cli.engine import Where
+from rnnfv.cli.engine import HERE, Where
 
 retrieval = App(
     name="retrieval",
@@ -143,7 +143,7 @@ def fit(
     out: Path,
     fitting: Fitting = Fitting(),
     seed: int = 0,
-    where: Where = Where(),
+    where: Where = HERE,
 ) -> int:
     """Fit a model on the split train, choosing on every other image of the split val, and save it.
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rnnfv import __version__
-from rnnfv.cli.engine import Where, open_where
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.retrieval import Fitting
 from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.datasets.captions import Captions, read_captions
@@ -26,7 +26,7 @@ from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
 from rnnfv.recipes.sentences import SentenceSettings
-from rnnfv.storage import atomic_file
+from rnnfv.storage import as_path, atomic_file
 from rnnfv.tables import as_latex, as_markdown
 from rnnfv.text.corpora import Corpus
 
@@ -72,12 +72,12 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     write_text(output.json, json.dumps({"protocol": protocol, **row, "by_seed": reports}, indent=2, default=str) + "\n")
 
 
-def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = Where()) -> None:
+def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = HERE) -> None:
     """Fit one model and save it."""
     FOLDER.check_replaceable(out)
     listed, vectors = _data(captions, images)
     parts = parts_of(listed, vectors, "val")
-    backbone = backbone_of_features(images)[0] if images.is_dir() else None
+    backbone = backbone_of_features(images)[0] if as_path(images).is_dir() else None
     with open_where(where) as engine, _status() as report:
         (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, engine=engine)
         _words_told(model, parts)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
-from rnnfv.storage import read_all_features
+from rnnfv.storage import as_path, local_copy, read_all_features
 
 __all__ = ["read_image_vectors"]
 
@@ -47,11 +47,12 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
         If the file is damaged, has another number of images, or a NaN or infinite value; if features of an image are
         missing, or have several steps. The message names the image.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir() or path.suffix == ".parquet":
         return _read_features(path, captions.filenames.tolist())
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
+    path = local_copy(path)
     match path.suffix:
         case ".npy":
             vectors = _read_npy(path)

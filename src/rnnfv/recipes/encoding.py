@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.sequences import Sequences
 from rnnfv.storage import (
+    as_path,
     atomic_file,
     count_sequences,
     feature_shards,
@@ -33,6 +33,7 @@ from rnnfv.storage import (
     move_file,
     read_features,
     refuse_repeated_ids,
+    remove_folder,
 )
 
 __all__ = ["EncodingSummary", "encode_features"]
@@ -107,11 +108,11 @@ def encode_features(
         If the model cannot transform, an id occurs twice, no sequence at all could be encoded, or the output or
         the parts are of another model or of other features.
     """
-    job = _Job(Path(features), Path(model), Path(out))
+    job = _Job(as_path(features), as_path(model), as_path(out))
     if job.is_finished():
         return job.summary(was_finished=True)
     refuse_repeated_ids(job.shards)
-    estimator = _load_transformer(Path(model))
+    estimator = _load_transformer(as_path(model))
     job.open_parts()
     waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
     with progress_bar(progress, _Rate()) as bar:
@@ -203,7 +204,7 @@ class _Job:
         if out.suffix != ".npy":
             raise ValueError(f"the output must be a .npy file; got {out}")
         self.out, self.table = out, out.with_suffix(".csv")
-        self.parts, self.record = Path(f"{out}.parts"), Path(f"{out}.job.json")
+        self.parts, self.record = out.with_name(f"{out.name}.parts"), out.with_name(f"{out.name}.job.json")
         self.shards = feature_shards(features)
         self.description = {
             "format": "rnnfv-encoding",
@@ -224,7 +225,7 @@ class _Job:
             raise ValueError(
                 f"{self.out} exists and is not of this model and these features: delete it or give another output"
             )
-        shutil.rmtree(self.parts, ignore_errors=True)  # left by a stop after the very last step
+        remove_folder(self.parts)  # left by a stop after the very last step
         return True
 
     def open_parts(self) -> None:
@@ -248,17 +249,17 @@ class _Job:
         first_reason = self._write_table()
         paths = [self.part(i).with_suffix(".npy") for i in range(len(self.shards)) if self._read_part(i)[0]]
         if not paths:
-            shutil.rmtree(self.parts)
+            remove_folder(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
         write_json(self.record, self.description)
         joined = self.parts / "joined.npy"
         with atomic_file(joined) as temporary:
             _concatenate(paths, temporary)
         move_file(joined, self.out)
-        shutil.rmtree(self.parts)
+        remove_folder(self.parts)
 
     def summary(self, was_finished: bool) -> EncodingSummary:
-        encoded, dim = np.load(self.out, mmap_mode="r").shape
+        (encoded, dim), _ = _header(self.out)
         with self.table.open(encoding="utf-8", newline="") as file:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
@@ -285,15 +286,24 @@ class _Job:
 
 def _concatenate(paths: list[Path], target: Path) -> None:
     """Join .npy files of equal width through the disk: one of them at a time is in memory."""
-    first = np.load(paths[0], mmap_mode="r")
-    rows = sum(len(np.load(path, mmap_mode="r")) for path in paths)
-    joined = open_memmap(target, mode="w+", dtype=first.dtype, shape=(rows, *first.shape[1:]))
+    shape, dtype = _header(paths[0])
+    rows = sum(_header(path)[0][0] for path in paths)
+    joined = open_memmap(target, mode="w+", dtype=dtype, shape=(rows, *shape[1:]))
     row = 0
     for path in paths:
-        part = np.load(path)
+        with path.open("rb") as file:
+            part = np.load(file)
         joined[row : row + len(part)] = part
         row += len(part)
     joined.flush()
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an .npy file."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)  # always version 1: vectors have no names
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 def _fingerprint(shard: Path) -> list[Any]:

@@ -16,6 +16,7 @@ from rnnfv.distributed import LOCAL, Engine, Tell
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
+from rnnfv.storage import as_path
 from rnnfv.video.ahead import Block, Failed, decode_ahead
 from rnnfv.video.clips import ClipCutter
 from rnnfv.video.decode import Sampling
@@ -63,7 +64,8 @@ def extract_features(
     sampling : Sampling, optional
         Default: one frame in 10 for a net of frames (SPEC S7), every frame for a net of clips (S9).
     workers : int, optional
-        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
+        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4. Where an engine has
+        several workers, each has so many; default: as many as the processors that it reserves.
     shard_size : int
         Videos a shard.
     engine : Engine
@@ -92,8 +94,9 @@ def extract_features(
         sampling = Sampling(every=1 if backbone.input == "clips" else 10)
     videos = list_videos(Path(source), None if manifest is None else Path(manifest))
     origin = {"backbone": backbone.description(), "sampling": asdict(sampling)}
-    job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, Path(out), shard_size)
+    job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, as_path(out), shard_size)
     make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    workers = engine.processes if workers is None else workers
     worker = NetWorker(make, backbone.description(), partial(_read, sampling, workers))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=_AT_ONCE, tell=tell), "frames", progress)
 

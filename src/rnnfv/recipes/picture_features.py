@@ -15,6 +15,7 @@ from rnnfv.distributed import LOCAL, Engine
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
+from rnnfv.storage import as_path
 from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def extract_pictures(
     manifest : str or Path, optional
         A CSV whose columns ``id`` and ``path`` name the pictures; paths are relative to the source, or to the manifest.
     workers : int, optional
-        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
+        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4. Where an engine has
+        several workers, each has so many; default: as many as the processors that it reserves.
     shard_size : int
         Pictures a shard.
     engine : Engine
@@ -83,8 +85,9 @@ def extract_pictures(
         raise ValueError(f"{backbone.name} takes clips of 16 frames, and a picture is one: choose another backbone")
     pictures = list_videos(Path(source), None if manifest is None else Path(manifest), pictures=True)
     origin = {"backbone": backbone.description(), "kind": "pictures"}
-    job = ExtractionJob(pictures, origin, {"decoder": decoder_version("Pillow", "pillow")}, Path(out), shard_size)
+    job = ExtractionJob(pictures, origin, {"decoder": decoder_version("Pillow", "pillow")}, as_path(out), shard_size)
     make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    workers = engine.processes if workers is None else workers
     worker = NetWorker(make, backbone.description(), partial(_read, workers, shard_size))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)
 

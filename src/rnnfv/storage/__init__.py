@@ -1,6 +1,6 @@
 """Files: feature shards, model folders, and the atomic writing below both."""
 
-from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file
+from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, remove_folder
 from rnnfv.storage.features import (
     FeatureShard,
     count_sequences,
@@ -13,6 +13,7 @@ from rnnfv.storage.features import (
 from rnnfv.storage.identity import file_identity
 from rnnfv.storage.index import VectorIndex, open_index
 from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
+from rnnfv.storage.remote import as_path, is_remote, local_copy
 from rnnfv.storage.tree import SaveMixin
 
 __all__ = [
@@ -21,18 +22,22 @@ __all__ = [
     "ModelFolderError",
     "SaveMixin",
     "VectorIndex",
+    "as_path",
     "atomic_file",
     "atomic_folder",
     "count_sequences",
     "feature_shards",
     "file_identity",
+    "is_remote",
     "load",
+    "local_copy",
     "model_checksum",
     "move_file",
     "open_index",
     "read_all_features",
     "read_features",
     "refuse_repeated_ids",
+    "remove_folder",
     "save",
     "write_features",
 ]

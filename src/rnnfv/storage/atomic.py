@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["atomic_file", "atomic_folder", "move_file"]
+from rnnfv.storage.remote import as_path, is_remote, upload_file, upload_folder
+
+__all__ = ["atomic_file", "atomic_folder", "move_file", "remove_folder"]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -37,9 +40,14 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     IsADirectoryError
         If there is a folder at ``path``.
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    path = as_path(path)
+    if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give a file")
+    if is_remote(path):
+        with upload_file(path) as temporary:
+            yield temporary
+        return
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(target)
     try:
@@ -63,6 +71,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path : str or Path
         The folder to write. What it held before is deleted. A symbolic link is followed.
     """
+    path = as_path(path)
+    if is_remote(path):
+        with upload_folder(path) as temporary:
+            yield temporary
+        return
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(target)
@@ -80,8 +93,22 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 def move_file(source: Path, target: Path) -> None:
     """Rename a file over another one of the same disk, and make the new name last through a power cut."""
+    if is_remote(target):
+        remote_source: Any = source
+        remote: Any = target
+        remote.fs.mv(remote_source.path, remote.path)
+        return
     source.replace(target)
     _sync(target.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, where there is one."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        remote: Any = path
+        remote.fs.rm(remote.path, recursive=True)
 
 
 def _put_folder(temporary: Path, target: Path) -> None:
