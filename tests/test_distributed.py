@@ -24,7 +24,6 @@ from rnnfv.storage import write_features
 from rnnfv.text.sentences import SentenceReader
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.timeout(120)
 _STORE = 100 << 20  # bytes of a node's object store
 
 # -- the cluster -----------------------------------------------------------------------------------

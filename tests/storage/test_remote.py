@@ -115,9 +115,14 @@ def test_features_are_written_and_read(features):
 def test_what_fails_is_not_uploaded(bucket):
     path = as_path(f"{bucket}/x/file.txt")
     path.write_text("old")
-    with pytest.raises(KeyError), atomic_file(path) as temporary:
-        temporary.write_text("new")
-        raise KeyError
+
+    def fail():
+        with atomic_file(path) as temporary:
+            temporary.write_text("new")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert path.read_text() == "old"
     with atomic_file(path) as temporary:
         temporary.write_text("new")

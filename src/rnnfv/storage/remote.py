@@ -98,7 +98,7 @@ def local_copy(path: Path) -> Path:
 
 @contextmanager
 def upload_file(path: Path) -> Iterator[Path]:
-    """Give a local path to write to; upload the file when the block ends well. An upload is seen whole, or not at all."""
+    """Give a local path to write to; upload the file, which is seen whole or not at all, when the block ends well."""
     with tempfile.TemporaryDirectory(prefix="rnnfv-") as folder:
         temporary = Path(folder) / path.name
         yield temporary
