@@ -144,7 +144,8 @@ def measure(console: Console, is_quick: bool, n_videos: int) -> dict[str, float]
             # The first work makes Ray start its processes and import torch: told apart from what comes after.
             found["ray_first_s"] = seconds_of(lambda: list(engine.map(_ready, [0], batch=1)))[0]
             there = folder / "there"
-            ray, _ = seconds_of(lambda: extract_features(videos, net, there, workers=0, shard_size=50, engine=engine))
+            there_too = {"engine": engine, "make_backbone": partial(Net, is_quick)}
+            ray, _ = seconds_of(lambda: extract_features(videos, net, there, workers=0, shard_size=50, **there_too))
             ray_encode, _ = seconds_of(lambda: encode(folder / "there.npy", engine=engine))
         for path in here.iterdir():
             assert path.read_bytes() == (there / path.name).read_bytes()

@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["PairSums", "Symmetric", "add_product", "largest_eigenvalue", "row_blocks"]
+__all__ = ["PairSums", "Symmetric", "add_product", "largest_eigenvalue", "merged_sums", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 4096  # at most: more rows in one float32 product would lose digits
@@ -87,6 +87,23 @@ class PairSums:
         both.yy.add(y)
         add_product(both.xy, x, y)
         return both
+
+
+def merged_sums(one: Any, other: Any) -> PairSums:
+    """The sums of two estimators (``_sums``), of what both have seen.
+
+    Raises
+    ------
+    ValueError
+        If one has none, or they differ in width or parameters.
+    """
+    if not ("_sums" in vars(one) and "_sums" in vars(other)):
+        raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
+    widths = [(len(e._sums.x_mean), len(e._sums.y_mean)) for e in (one, other)]
+    if widths[0] != widths[1] or one.get_params() != other.get_params():
+        raise ValueError(f"{one} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
+    merged: PairSums = one._sums.merged(other._sums)
+    return merged
 
 
 def _about_mean(

@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from rnnfv._cca_fit import Learnt, fit_pairs, fit_sums, product_dtype
-from rnnfv._cca_sums import PairSums, row_blocks
+from rnnfv._cca_sums import PairSums, merged_sums, row_blocks
 from rnnfv.storage import SaveMixin
 
 __all__ = ["RegularizedCCA", "cca_path"]
@@ -152,12 +152,7 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         >>> bool(np.allclose(first.merge(second).correlations_, whole.correlations_))
         True
         """
-        if not ("_sums" in vars(self) and "_sums" in vars(other)):
-            raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
-        widths = [(e.n_features_in_, len(e._sums.y_mean)) for e in (self, other)]
-        if widths[0] != widths[1] or self.get_params() != other.get_params():
-            raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
-        self._sums = self._sums.merged(other._sums)
+        self._sums = merged_sums(self, other)
         self._forget(*_LEARNT)
         return self
 

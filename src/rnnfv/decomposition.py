@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnfv._cca_sums import PairSums
+from rnnfv._cca_sums import PairSums, merged_sums
 from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
@@ -144,12 +144,7 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         >>> bool(np.allclose(first.merge(second).components_, GramPCA(2).fit(X).components_))
         True
         """
-        if not ("_sums" in vars(self) and "_sums" in vars(other)):
-            raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
-        widths = [e.n_features_in_ for e in (self, other)]
-        if widths[0] != widths[1] or self.get_params() != other.get_params():
-            raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
-        self._sums = self._sums.merged(other._sums)
+        self._sums = merged_sums(self, other)
         self._forget()
         return self
 

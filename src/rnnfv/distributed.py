@@ -267,8 +267,9 @@ def open_engine(
     engine = RayEngine(cpus, gpus)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
     import ray
+    import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
 
     is_ours = not ray.is_initialized()
     if is_ours:
