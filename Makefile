@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench docs clean help
+.PHONY: demo test lint bench fuzz docs clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,6 +30,10 @@ lint: $(READY)  ## style, types and the floors of the architecture
 
 bench: $(READY)  ## run the benchmarks
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done
+
+fuzz: $(READY)  ## any bytes in place of each kind of file, FUZZ_SECONDS each (60)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m fuzz.run --seconds $(FUZZ_SECONDS)
 
 docs: $(READY)  ## check the pages: links lead somewhere, examples run
 	$(BIN)/python -m pytest tests/test_docs.py

@@ -35,7 +35,7 @@ from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, parts_of
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.retrieval import RetrievalModel, load_retrieval, report_of, total_recall
-from rnnfv.recipes.sentences import SentenceSettings
+from rnnfv.recipes.sentence_settings import SentenceSettings
 
 FILES = ("dataset_flickr8k.json", "mobilenet_edgetpu.npy", "word2vec_googlenews.bin", "glove6B_50d.txt")
 CCA_WORDS = "cca words"  # the vectors of the model mm-ens, in place of those of the files
@@ -45,10 +45,10 @@ ROWS: dict[str, tuple[SentenceSettings, str]] = {
     "gmm-fv": (SentenceSettings("gmm-fv"), "files"),
     "mm-ens": (SentenceSettings("mm-ens"), "files"),
     "rnn-fv": (SentenceSettings("rnn-fv"), "files"),
-    "rnn-fv reversed": (SentenceSettings("rnn-fv", is_reversed=True), "files"),
+    "rnn-fv reversed": (SentenceSettings("rnn-fv", reverse=True), "files"),
     "rnn-fv-clsf": (SentenceSettings("rnn-fv-clsf"), "files"),
     "rnn-fv, cca words": (SentenceSettings("rnn-fv"), CCA_WORDS),
-    "rnn-fv, cca words, reversed": (SentenceSettings("rnn-fv", is_reversed=True), CCA_WORDS),
+    "rnn-fv, cca words, reversed": (SentenceSettings("rnn-fv", reverse=True), CCA_WORDS),
 }
 COMBINATIONS = (
     ("rnn-fv", "rnn-fv reversed"),

@@ -241,6 +241,23 @@ def test_few_directions_are_enough_and_the_data_is_read_rarely(rng, monkeypatch,
     assert_same(wide, RegularizedCCA(0.01).fit(X, Y), X, Y, rtol=1e-7)
 
 
+def test_what_is_not_asked_for_is_not_computed(rng, monkeypatch, through_directions):
+    X, Y = make_pairs(rng, 600, 500, 20)
+    widths = []
+    project = _cca_krylov.Centred.project
+    monkeypatch.setattr(_cca_krylov.Centred, "project", lambda self, V: widths.append(V.shape[1]) or project(self, V))
+    path = cca_path(X, Y, [1.0, 1e-2, 1e-4])
+    needed = [(next(path), sum(widths))[1] for _ in range(3)]
+    assert 0 < needed[0] < needed[1] < needed[2]
+
+
+@pytest.mark.parametrize("etas", [[1.0, 1e-2, 1e-4], [1e-4, 1e-2, 1.0], [1e-2, 1e-6]])
+def test_the_order_of_a_path_does_not_matter(etas, rng, through_directions):
+    X, Y = make_pairs(rng, 300, 40, 3, decay=0.1)  # the smallest needs the whole matrix
+    for eta, cca in zip(etas, cca_path(X, Y, etas), strict=True):
+        np.testing.assert_allclose(cca.correlations_, plain_cca(X, Y, eta)[0], rtol=1e-7)
+
+
 def test_one_narrow_column_needs_many_directions_and_is_still_right(rng, through_directions):
     X, Y = make_pairs(rng, 60, 200, 1, decay=0.2)
     cca = RegularizedCCA(1e-4).fit(X, Y)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -26,6 +28,41 @@ def test_float32_stays_float32_and_close(rng):
     exact = GramPCA(20).fit(X.astype(np.float64))
     np.testing.assert_allclose(ours.explained_variance_, exact.explained_variance_, rtol=1e-5)
     np.testing.assert_allclose(ours.components_ @ ours.components_.T, np.eye(20), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_in_blocks_agree_with_a_full_svd(dtype, rng, monkeypatch):
+    monkeypatch.setattr(decomposition, "_BLOCK_VALUES", 700)
+    X = (rng.normal(size=(500, 30)) * np.linspace(1, 4, 30) + np.linspace(-300, 300, 30)).astype(dtype)
+    ours = GramPCA(10).fit_blocks(X[start:stop] for start, stop in ((0, 1), (1, 40), (40, 47), (47, 500)))
+    full = PCA(10, svd_solver="full").fit(X.astype(np.float64))
+    rtol = 1e-5 if dtype == "float32" else 1e-10
+    assert ours.components_.dtype == ours.mean_.dtype == dtype
+    np.testing.assert_allclose(ours.mean_, full.mean_, rtol)
+    np.testing.assert_allclose(ours.explained_variance_, full.explained_variance_, rtol)
+    overlap = np.abs(np.einsum("kd,kd->k", ours.components_, full.components_))
+    np.testing.assert_allclose(overlap, 1, rtol=1e-4 if dtype == "float32" else 1e-9)
+    assert ours.fit_blocks([X[:4]]).components_.shape == (3, 30)
+
+
+def test_blocks_hold_the_covariance_and_not_the_rows(rng):
+    d, blocks = 300, 40
+    tracemalloc.start()
+    GramPCA(20).fit_blocks(rng.normal(size=(1000, d)).astype(np.float32) for _ in range(blocks))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12e6  # the rows are of 48 MB; a block in float64 of 2.4 MB, the covariance of 0.7 MB
+
+
+def test_blocks_that_cannot_be_are_refused(rng):
+    with pytest.raises(ValueError, match="two rows or more; got 1"):
+        GramPCA(2).fit_blocks([np.ones((1, 4))])
+    with pytest.raises(ValueError, match="two rows or more; got 0"):
+        GramPCA(2).fit_blocks([])
+    with pytest.raises(ValueError, match="5 features"):
+        GramPCA(2).fit_blocks([rng.normal(size=(3, 4)), rng.normal(size=(3, 5))])
+    with pytest.raises(ValueError, match="n_components is 0"):
+        GramPCA(0).fit_blocks([])
 
 
 def test_keeps_as_many_components_as_there_are(rng):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv._cca_krylov import Centred, reduce_side
+from rnnfv._cca_krylov import Centred, WideSide
 from rnnfv._cca_solve import Side, Solution, solve
 from rnnfv._cca_sums import PairSums, Symmetric
 
@@ -36,13 +36,18 @@ def fit_pairs(
     """One result after another, from all the rows."""
     (n, a), b = X.shape, Y.shape[1]
     k = _checked_components(n_components, n, a, b)
-    if _directions_pay(n, max(a, b), min(a, b), regularizations):
-        learnt = _fit_wide(X, Y, "XY", regularizations, k) if a >= b else _fit_wide(Y, X, "YX", regularizations, k)
-        if learnt is not None:
-            return learnt if a >= b else map(_swapped, learnt)
-    sums = PairSums(a, b, product_dtype(min(regularizations)))
-    sums.add(X, Y)
-    return fit_sums(sums, regularizations, n_components)
+
+    def whole(etas: Sequence[float]) -> Iterator[Learnt]:
+        sums = PairSums(a, b, product_dtype(min(etas)))
+        sums.add(X, Y)
+        return fit_sums(sums, etas, n_components)
+
+    if not _directions_pay(n, max(a, b), min(a, b), regularizations):
+        return whole(regularizations)
+    if a >= b:
+        return _fit_wide(X, Y, "XY", regularizations, k, whole)
+    swapped = _fit_wide(Y, X, "YX", regularizations, k, lambda etas: map(_swapped, whole(etas)))
+    return map(_swapped, swapped)
 
 
 def fit_sums(sums: PairSums, regularizations: Sequence[float], n_components: int | None) -> Iterator[Learnt]:
@@ -79,11 +84,15 @@ def _directions_pay(n: int, wide: int, narrow: int, regularizations: Sequence[fl
 
 
 def _fit_wide(
-    wide: NDArray[Any], narrow: NDArray[Any], names: str, regularizations: Sequence[float], k: int
-) -> Iterator[Learnt] | None:
-    """By way of directions of the wide side; None where they would be too many to pay."""
-    smallest = min(regularizations)
-    dtype = np.promote_types(wide.dtype, product_dtype(smallest))
+    wide: NDArray[Any],
+    narrow: NDArray[Any],
+    names: str,
+    regularizations: Sequence[float],
+    k: int,
+    whole: Callable[[Sequence[float]], Iterator[Learnt]],
+) -> Iterator[Learnt]:
+    """By way of directions of the wide side, as many as a regularisation needs; ``whole`` does what needs too many."""
+    dtype = np.promote_types(wide.dtype, product_dtype(min(regularizations)))
     sums = PairSums(wide.shape[1], narrow.shape[1], dtype, x_products=False)
     sums.add(wide, narrow)
     y = _side(names[1], sums.yy)
@@ -91,12 +100,21 @@ def _fit_wide(
     largest = rows.largest()
     _refuse_constant(names[0], largest)
     _refuse_unrelated(sums)
-    reduced = reduce_side(rows, largest, sums.xy, y, smallest, limit=wide.shape[1] // 2)
-    if reduced is None:
-        return None
-    x, basis, dtypes = Side(names[0], reduced.products, largest), reduced.basis, (wide.dtype, narrow.dtype)
-    solutions = solve(x, reduced.cross, y, regularizations, k)
-    return (_learnt(s._replace(x_weights=basis @ s.x_weights.astype(dtype)), sums, dtypes) for s in solutions)
+
+    def learnt() -> Iterator[Learnt]:
+        side, done = WideSide(rows, largest, sums.xy, y, limit=wide.shape[1] // 2), 0
+        for eta in regularizations:
+            if (reduced := side.reduced(eta)) is None:
+                break
+            (solution,) = solve(Side(names[0], reduced[0], largest), reduced[1], y, [eta], k)
+            solution = solution._replace(x_weights=side.lift(solution.x_weights))
+            yield _learnt(solution, sums, (wide.dtype, narrow.dtype))
+            done += 1
+        del side  # before the products of the wide side take its place in memory
+        if done < len(regularizations):
+            yield from whole(regularizations[done:])
+
+    return learnt()
 
 
 def _side(name: str, products: Symmetric) -> Side:

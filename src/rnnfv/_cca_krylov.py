@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -12,7 +13,7 @@ from scipy.linalg.blas import dtrsm
 from rnnfv._cca_solve import Side
 from rnnfv._cca_sums import Symmetric, add_product, largest_eigenvalue, row_blocks
 
-__all__ = ["Centred", "Reduced", "reduce_side"]
+__all__ = ["Centred", "WideSide"]
 
 _CACHED_VALUES = 1 << 19  # numbers of a block that stays in a processor's cache
 _TOLERANCE = 1e-8  # error of what is sought, next to the largest correlation
@@ -62,26 +63,16 @@ class Centred:
         return largest_eigenvalue(self.shape[1], product, 1e-10 if self.dtype == np.float64 else 1e-5)
 
 
-class Reduced(NamedTuple):
-    """A wide side in a basis (d, m) of its own: the summed products of the m coordinates, and with the other side."""
-
-    basis: NDArray[Any]
-    products: Symmetric
-    cross: NDArray[np.float64]
-
-
-def reduce_side(
-    X: Centred, largest: float, cross: NDArray[np.float64], other: Side, eta: float, limit: int
-) -> Reduced | None:
-    """Find directions in which the regularised solution lies, for ``eta`` and for anything larger.
+class WideSide:
+    """A wide side in a basis of its own, which grows as smaller regularisations are asked for.
 
     What is sought is W with (X^T X + s I) W = C: C the summed products with the other side, whitened there, and
     s = eta times the largest eigenvalue. The best W in the basis so far is known from small matrices. What the
     equation then lacks, its residual R, gives the directions that the basis grows by: this is a block Krylov
     method, which leaves out directions as they converge. The squared correlations are too small by
     |R|^2 / s at most (the energy norm of the error), so that growth ends when |R| / sqrt(s) is below 1e-8 of the
-    largest correlation in every direction, or R is rounding, which in float32 is sooner. A larger shift
-    converges sooner in the same space. At min(n - 1, d) directions the basis is exact.
+    largest correlation in every direction, or R is rounding, which in float32 is sooner. A larger eta converges sooner
+    in the same space. At min(n - 1, d) directions the basis is exact.
 
     Parameters
     ----------
@@ -90,76 +81,97 @@ def reduce_side(
         The largest eigenvalue of X^T X.
     cross : ndarray of shape (d, b), float64
     other : Side with b columns
-    eta : float
-        The smallest regularisation that will be asked for, above 0.
     limit : int
         Directions at most.
-
-    Returns
-    -------
-    Reduced or None
-        None where more than ``limit`` directions would be needed.
     """
-    shift = eta * largest
-    factor = other.products.factor(eta * other.largest)
-    wanted = dtrsm(1.0, factor, cross.T, trans_a=1).T.astype(X.dtype)
-    # The largest correlation is at least |wanted| / sqrt(largest + shift). Below a few units of rounding of what
-    # is wanted, a residual is rounding alone.
-    rounding = _ROUNDING * np.finfo(X.dtype).eps
-    threshold = _norm(wanted) * max(rounding, _TOLERANCE * np.sqrt(shift / (largest + shift)))
-    space = _Space(X, wanted)
-    residual = wanted
-    # What is left out now is well below what would have to be fetched later.
-    while (new := space.outside(_main_directions(residual, threshold, threshold / 4))).shape[1]:
-        if len(space.products) + new.shape[1] > limit:
-            return None
-        space.grow(new)
-        residual = space.residual(shift)
-    products = Symmetric(len(space.products))
-    products.upper[:] = space.products
-    basis = np.hstack(space.basis)
-    return Reduced(basis, products, _product(basis, cross))
 
+    def __init__(self, X: Centred, largest: float, cross: NDArray[np.float64], other: Side, limit: int) -> None:
+        self._x, self._largest, self._cross, self._other, self._limit = X, largest, cross, other, limit
+        self._basis: list[NDArray[Any]] = []
+        self._images: list[NDArray[Any]] = []  # X^T X times the basis
+        self._projected: list[NDArray[Any]] = []  # X times the basis
+        self._products = np.empty((0, 0))
+        self._reduced_cross = np.empty((0, cross.shape[1]))
 
-class _Space:
-    """An orthonormal basis in blocks, what X^T X makes of it, and the small matrices of the equation within it."""
+    def reduced(self, eta: float) -> tuple[Symmetric, NDArray[np.float64]] | None:
+        """Summed products of the m coordinates in the basis, and with the other side, (m, b), exact for ``eta``.
 
-    def __init__(self, X: Centred, wanted: NDArray[Any]) -> None:
-        self._x, self._wanted = X, wanted
-        self.basis: list[NDArray[Any]] = []
-        self._images: list[NDArray[Any]] = []
-        self._projected: list[NDArray[Any]] = []
-        self.products = np.empty((0, 0))
-        self._right_side = np.empty((0, wanted.shape[1]))
+        Parameters
+        ----------
+        eta : float
+            Above 0. What has been asked for before stays as exact.
 
-    def grow(self, new: NDArray[Any]) -> None:
+        Returns
+        -------
+        tuple or None
+            None where more directions than the limit would be needed.
+        """
+        shift = eta * self._largest
+        factor = self._other.products.factor(eta * self._other.largest)
+        wanted = _whitened(self._cross, factor).astype(self._x.dtype)
+        # The largest correlation is at least |wanted| / sqrt(largest + shift). Below a few units of rounding of what
+        # is wanted, a residual is rounding alone.
+        rounding = _ROUNDING * np.finfo(self._x.dtype).eps
+        threshold = _norm(wanted) * max(rounding, _TOLERANCE * np.sqrt(shift / (self._largest + shift)))
+        residual = self._residual(wanted, factor, shift)
+        # What is left out now is well below what would have to be fetched later.
+        while (new := self._outside(_main_directions(residual, threshold, threshold / 4))).shape[1]:
+            if len(self._products) + new.shape[1] > self._limit:
+                return None
+            self._grow(new)
+            residual = self._residual(wanted, factor, shift)
+        products = Symmetric(len(self._products))
+        products.upper[:] = self._products
+        return products, self._reduced_cross
+
+    def lift(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """From weights of the coordinates in the basis (m, k) to those of the columns (d, k)."""
+        lifted = np.zeros((self._x.shape[1], weights.shape[1]), self._x.dtype)
+        for vectors, part in self._parts(self._basis, weights):
+            lifted += vectors @ part
+        return lifted
+
+    def _grow(self, new: NDArray[Any]) -> None:
         projected, image = self._x.project(new)
-        self.basis.append(new)
+        self._basis.append(new)
         self._images.append(image)
         self._projected.append(projected)
         column = np.vstack([_product(old, projected) for old in self._projected])
-        old = len(self.products)
-        self.products = np.block([[self.products, column[:old]], [column[:old].T, column[old:]]])
-        self._right_side = np.vstack([self._right_side, _product(new, self._wanted)])
+        old = len(self._products)
+        self._products = np.block([[self._products, column[:old]], [column[:old].T, column[old:]]])
+        self._reduced_cross = np.vstack([self._reduced_cross, _product(new, self._cross)])
 
-    def residual(self, shift: float) -> NDArray[Any]:
-        """What the equation lacks with the best W of the space."""
-        weights = scipy.linalg.solve(
-            self.products + shift * np.eye(len(self.products)), self._right_side, assume_a="pos"
-        )
-        weights, residual, start = weights.astype(self._x.dtype), self._wanted.copy(), 0
-        for vectors, image in zip(self.basis, self._images, strict=True):
-            part = weights[start : start + vectors.shape[1]]
+    def _residual(self, wanted: NDArray[Any], factor: NDArray[np.float64], shift: float) -> NDArray[Any]:
+        """What the equation lacks with the best W in the basis."""
+        if not self._basis:
+            return wanted
+        right_side = _whitened(self._reduced_cross, factor)
+        weights = scipy.linalg.solve(self._products + shift * np.eye(len(self._products)), right_side, assume_a="pos")
+        residual = wanted.copy()
+        for image, part in self._parts(self._images, weights):
             residual -= image @ part
-            residual -= vectors @ (shift * part).astype(part.dtype)
-            start += len(part)
+        for vectors, part in self._parts(self._basis, shift * weights):
+            residual -= vectors @ part
         return residual
 
-    def outside(self, new: NDArray[Any]) -> NDArray[Any]:
+    def _outside(self, new: NDArray[Any]) -> NDArray[Any]:
         """The part of new unit vectors that is not in the space yet, made orthonormal."""
-        for vectors in self.basis:
+        for vectors in self._basis:
             new = new - vectors @ (vectors.T @ new)
         return _main_directions(new, _NEW, _NEW)
+
+    def _parts(self, blocks: list[NDArray[Any]], weights: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Blocks of columns, each with its rows of the weights."""
+        start = 0
+        for block in blocks:
+            yield block, weights[start : start + block.shape[1]].astype(self._x.dtype)
+            start += block.shape[1]
+
+
+def _whitened(cross: NDArray[np.float64], factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The products with the other side (d, b) as they are once that side is whitened by its Cholesky factor."""
+    whitened: NDArray[np.float64] = dtrsm(1.0, factor, cross.T, trans_a=1).T
+    return whitened
 
 
 def _main_directions(vectors: NDArray[Any], enough: float, least: float) -> NDArray[Any]:

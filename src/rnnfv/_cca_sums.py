@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["PairSums", "Symmetric", "add_product", "largest_eigenvalue", "merged_sums", "row_blocks"]
+__all__ = ["PairSums", "Symmetric", "about_mean", "add_product", "largest_eigenvalue", "merged_sums", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 4096  # at most: more rows in one float32 product would lose digits
@@ -60,8 +60,8 @@ class PairSums:
             self.xy = self.xy.copy()
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
         for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
-            x, self.x_mean = _about_mean(X[rows], self.x_mean, self.n, self._dtype)
-            y, self.y_mean = _about_mean(Y[rows], self.y_mean, self.n, self._dtype)
+            x, self.x_mean = about_mean(X[rows], self.x_mean, self.n, self._dtype)
+            y, self.y_mean = about_mean(Y[rows], self.y_mean, self.n, self._dtype)
             self.n += len(x) - 1
             self.yy.add(y)
             add_product(self.xy, x, y)
@@ -106,7 +106,7 @@ def merged_sums(one: Any, other: Any) -> PairSums:
     return merged
 
 
-def _about_mean(
+def about_mean(
     rows: NDArray[Any], old_mean: NDArray[np.float64], n: int, dtype: Any
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The rows about their mean, behind them the row for the step from the old mean, and the new mean."""

@@ -269,8 +269,9 @@ def cca_path(
 ) -> Iterator[RegularizedCCA]:
     """Fit several regularisations with the work on the data done once.
 
-    Only one fitted estimator is in memory at a time, unless the caller keeps them. The smallest regularisation
-    decides how long it takes; each of the others adds little.
+    Only one fitted estimator is in memory at a time, unless the caller keeps them. The smallest regularisation that is
+    asked for decides how long it takes; each of the others adds little. So go from large to small and stop where
+    nothing is gained any more.
 
     Parameters
     ----------

@@ -100,10 +100,17 @@ def test_splits_can_be_chosen_and_items_left_out(walks, tmp_path, capsys):
         (["--deltas", "one"], "--deltas is 'one'"),
         (["--seeds", "0"], "seeds is 0"),
         (["--transfer", "model", "--epochs", "2"], "leave out --epochs"),
+        (["--through", "model", "--deltas", "2"], "leave out --deltas"),
+        (["--epochs", "0"], "--epochs is 0"),
+        (["--deltas", "-1"], "at least 0"),
+        (["--components", "0,1"], "at least 1"),
+        (["--dropout", "1"], "--dropout is 1.0"),
+        (["--json", "."], ". is a folder"),
+        (["--jobs", "0"], "--jobs is 0"),
     ],
 )
 def test_wrong_use_is_one_line(walks, options, words, capsys):
-    assert run("action", "evaluate", *walks, *options) == 1
+    assert run("action", "evaluate", *walks, *options) == 2
     err = capsys.readouterr().err
     assert words in err
     assert "Traceback" not in err
@@ -119,3 +126,22 @@ def test_manifest_of_a_known_set(tmp_path, capsys):
     assert run("manifest", "hmdb51", lists, "--out", tmp_path / "m.csv") == 0
     assert read_manifest(tmp_path / "m.csv").splits["split1"].tolist() == ["train", "test"]
     assert "2 clips of 1 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "f", "--manifest", "m", "--out", "o", "--pooling", "max"], "no pooling 'max'"),
+        (["fit", "f", "--manifest", "m", "--out", "o", "--pooling", "mean", "--streamed"], "can be streamed"),
+        (["fit", "f", "--manifest", "m", "--out", "o", "--hidden-size", "0"], "--hidden-size is 0"),
+        (["predict", "--model", "m"], "give a video"),
+        (["predict", "v.mp4", "--model", "m", "--workers", "-1"], "--workers is -1"),
+        (["predict", "v.mp4", "--model", "m", "--json", "."], ". is a folder"),
+        (["predict", "v.mp4", "--model", "m", "--explain", __file__], "is not a folder"),
+        (["fuse", "--manifest", "m"], "give the folders"),
+        (["idt", "t", "--manifest", "m", "--components", "0"], "--components is 0"),
+    ],
+)
+def test_wrong_use_of_other_commands_is_told_before_the_work(arguments, words, capsys):
+    assert run("action", *arguments) == 2
+    assert words in capsys.readouterr().err

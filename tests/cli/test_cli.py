@@ -44,7 +44,17 @@ def test_help_of_each_command_has_an_example(command, capsys):
         (["demo", "--seed", "3"], 2, "--seed"),
         (["encode", "nowhere"], 2, "--model"),
         (["encode", "nowhere", "--model", "m", "--out", "v.npy"], 1, "nowhere"),
+        (["demo", "--json", "."], 2, ". is a folder"),
         (["dmeo"], 2, "dmeo"),
+        (["extract", "v", "--backbone", "vgg11", "--out", "o"], 2, "no backbone 'vgg11'"),
+        (["extract", "v", "--backbone", "vgg19", "--out", "o"], 2, "vgg19 needs weights"),
+        (["extract", "v", "--backbone", "c3d", "--out", "o", "--weights", "none.pth"], 1, "none.pth"),
+        (["extract", "v", "--backbone", "clip", "--out", "o", "--crops", "1"], 2, "hub has no option 'crops'"),
+        (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--every", "0"], 2, "every must be at least 1"),
+        (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--every", "2", "--fps", "5"], 2, "not both"),
+        (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--workers", "-1"], 2, "--workers is -1"),
+        (["extract", "v", "--backbone", "idt", "--out", "o", "--max-steps", "0"], 2, "--max-steps is 0"),
+        (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--images", "--fps", "1"], 2, "are of videos"),
     ],
 )
 def test_wrong_use_is_one_line_and_a_code(arguments, code, words, monkeypatch, capsys, tmp_path):

@@ -130,10 +130,16 @@ def test_nets_may_learn_from_a_corpus(data, tmp_path):
         (["--encoder", "tf-idf", "--json", "."], ". is a folder"),
         (["--encoder", "rnn-fv", "--words", "w.txt", "--hidden-size", "0"], "hidden_size is 0"),
         (["--encoder", "tf-idf", "--seeds", "0"], "--seeds is 0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--dropout", "1"], "--dropout is 1.0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--learning-rate", "0"], "--learning-rate is 0.0"),
+        (["--encoder", "rnn-fv", "--words", "w.txt", "--weight-decay", "-1"], "--weight-decay is -1.0"),
+        (["--encoder", "mean", "--words", "w.txt", "--reverse"], "does not see the order"),
+        (["--encoder", "tf-idf", "--corpus-sentences", "2"], "give that, too"),
+        (["--encoder", "mean", "--words", "w", "--ica", "--corpus", "c", "--corpus-sentences", "0"], "sentences is 0"),
     ],
 )
 def test_wrong_use_is_one_line(data, options, message, capsys):
-    assert run("retrieval", "evaluate", *data[0], *options) == 1
+    assert run("retrieval", "evaluate", *data[0], *options) == (1 if "missing.txt" in options else 2)
     error = capsys.readouterr().err.strip()
     assert message in error.splitlines()[-1]
 
@@ -145,7 +151,7 @@ def test_wrong_files_are_one_line(data, tmp_path, capsys):
     assert "vectors of 3 images, but there are 135 images" in capsys.readouterr().err
     assert run("retrieval", "combine", tmp_path, *files) == 1
     assert "rnnfv retrieval fit" in capsys.readouterr().err
-    assert run("retrieval", "combine", *files) == 1
+    assert run("retrieval", "combine", *files) == 2
     assert "give the folders" in capsys.readouterr().err
 
 
@@ -171,6 +177,15 @@ def test_pictures_are_found_by_words_and_words_by_pictures(data, tmp_path, capsy
     assert len(results) == 25
     assert (tmp_path / "all.html").read_text().count("data:image/jpeg") == 1
     assert run("retrieval", "index-sentences", captions, "--model", "model", "--out", "sentences") == 0
+    (tmp_path / "lists").mkdir()  # Flickr8k's own
+    (tmp_path / "lists" / "Flickr8k.token.txt").write_text("a.jpg#0\ta dog\nb.jpg#0\tthe cat\nc.jpg#0\ta bird\n")
+    for name, image_name in {"trainImages": "a.jpg", "devImages": "b.jpg", "testImages": "c.jpg"}.items():
+        (tmp_path / "lists" / f"Flickr_8k.{name}.txt").write_text(f"{image_name}\n")
+    where = ["--model", "model", "--out", "listed"]
+    assert run("retrieval", "index-sentences", "lists", *where, "--split", "val") == 0
+    assert "1 different sentences" in capsys.readouterr().err
+    assert run("retrieval", "index-sentences", "lists", *where) == 0
+    assert "2 different sentences" in capsys.readouterr().err
     where = ["--model", "model", "--sentences", "sentences", "--vectors", vectors, "--captions", captions, "--json"]
     assert run("retrieval", "annotate", "test3.jpg", *where, "--top", 4) == 0
     assert len(json.loads(capsys.readouterr().out)["results"]) == 4
@@ -244,3 +259,71 @@ def test_a_picture_file_is_annotated_through_the_models_backbone(word_file, tmp_
     assert [result["sentence"] for result in found[0]] == [result["sentence"] for result in found[1]]
     assert run("retrieval", "annotate", pictures[20], *where) == 1
     assert "are needed: give --weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "a dog", "--model", "m", "--images", "i", "--top", "0"], "--top is 0"),
+        (["search", "a dog", "--model", "m", "--images", "i", "--html", "."], ". is a folder"),
+        (["annotate", "a.jpg", "--model", "m", "--sentences", "s", "--top", "-1"], "--top is -1"),
+        (["annotate", "a.jpg", "--model", "m", "--sentences", "s", "--captions", "c"], "of --vectors"),
+        (["annotate", "a", "--model", "m", "--sentences", "s", "--vectors", "v", "--weights", "w"], "--weights is for"),
+        (["index-images", "v.npy", "--model", "m", "--out", "o"], "give the data set with --captions"),
+        (["index-images", ".", "--model", "m", "--out", "o", "--split", "test"], "give --captions, too"),
+        (["index-sentences", __file__, "--model", "m", "--out", "o", "--split", "test"], "a text has no splits"),
+    ],
+)
+def test_wrong_use_of_indexes_is_told_before_the_work(arguments, message, capsys):
+    assert run("retrieval", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_is_reported_on_what_fitted_or_chose_a_model(data, tmp_path, capsys):
+    files, words = data
+    model = tmp_path / "model"
+    assert run("retrieval", "fit", *files, *words, "--encoder", "mean", "--out", model) == 0
+    vectors = ["--images", files[3]]
+    listed = json.loads(Path(files[1]).read_text())
+
+    def combined(splits, split):
+        """Report on the same images in other splits, and what was said."""
+        images = [image | {"split": splits.get(image["filename"], image["split"])} for image in listed["images"]]
+        (tmp_path / "other.json").write_text(json.dumps({"images": images}))
+        capsys.readouterr()
+        code = run("retrieval", "combine", model, "--captions", tmp_path / "other.json", *vectors, "--split", split)
+        return code, capsys.readouterr().err
+
+    for split in ("test", "val"):  # of val the half that chose nothing
+        code, said = combined({}, split)
+        assert (code, "does not tell" in said) == (0, False)
+    code, said = combined({"train3.jpg": "test", "train0.jpg": "test"}, "test")
+    assert code == 2
+    assert "model was fitted on 2 of the 27 images to report on, the first 'train0.jpg': choose another" in said
+    code, said = combined({"val0.jpg": "test"}, "test")
+    assert code == 2
+    assert "model was chosen by 1 of the 26 images to report on, the first 'val0.jpg'" in said
+    # One image more before them: now the other half of val would be reported on.
+    assert combined({"train79.jpg": "val"}, "val")[0] == 2
+    # A model that has its words from that one has seen what that one has seen.
+    (tmp_path / "other.json").write_text(
+        json.dumps(
+            {
+                "images": [
+                    i | {"split": {"train": "test", "test": "train"}.get(i["split"], i["split"])}
+                    for i in listed["images"]
+                ]
+            }
+        )
+    )
+    turned = ["--captions", tmp_path / "other.json", *vectors, "--cca-words", model, "--encoder", "mean"]
+    assert run("retrieval", "evaluate", *turned) == 2
+    assert "model was fitted on 80 of the 80 images" in capsys.readouterr().err
+    assert run("retrieval", "fit", *turned, "--out", tmp_path / "second") == 0
+    assert run("retrieval", "combine", tmp_path / "second", "--captions", tmp_path / "other.json", *vectors) == 2
+    assert "second was fitted on 80 of the 80 images" in capsys.readouterr().err
+    unknown = load_retrieval(model)
+    unknown.note.pop("seen")
+    unknown.save(tmp_path / "unknown")
+    assert run("retrieval", "combine", tmp_path / "unknown", *files) == 0
+    assert "unknown does not tell what images it was fitted on" in capsys.readouterr().err

@@ -86,8 +86,8 @@ def test_images_are_taken_in_the_order_asked_for(captions):
         (lambda e: e[3].update(sentences=[]), r"the image '4.jpg' has no sentence"),
         (lambda e: e[4].pop("split"), r'image 4 must have "filename", "split" and "sentences"'),
         (lambda e: e.insert(0, "1.jpg"), r'image 0 must have "filename"'),
-        (lambda e: e[3]["sentences"].append({"tokens": "a b"}), r'image 3 \(4.jpg\) has a sentence without "raw"'),
-        (lambda e: e[3]["sentences"].append({"sentid": 3}), r"image 3 \(4.jpg\) has a sentence"),
+        (lambda e: e[3]["sentences"].append({"tokens": "a b"}), r"image 3 \('4.jpg'\) has a sentence without .raw."),
+        (lambda e: e[3]["sentences"].append({"sentid": 3}), r"image 3 \('4.jpg'\) has a sentence"),
         (lambda e: e.clear(), "has no images"),
     ],
 )

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rnnfv.cli.extract import run_extract
+from rnnfv.recipes._extraction_job import ExtractionJob, VideoFeatures
+from rnnfv.recipes._videos import list_videos
 from rnnfv.recipes.extraction import extract_features
 from rnnfv.storage import read_all_features, read_features
 from rnnfv.video.decode import Sampling, read_frames
@@ -269,8 +271,83 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(videos, tmp_path, out, c
         extract(videos, out, Stopped(call))
     backbone = MeanColour()
     assert extract(videos, out, backbone).was_finished == (call == 6)
-    done = [0, 0, 2, 3, 3, 5, 6][call]  # by finished shards: 2, 1 and a failure, 2, 1 videos
-    assert len(backbone.calls) == 6 - done
+    assert len(backbone.calls) == 6 - call
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_is_done_of_several_shards_survives_stops(videos, tmp_path, out, dtype):
+    """Videos end in another order than they begin, as with several processes, and the run is stopped three times."""
+    features = np.random.default_rng(0).normal(size=(7, 2, 3)).astype(dtype)
+    order, seen = [6, 0, 5, 3, 1, 4, 2], []
+
+    def run(folder, stop=99):
+        def some(paths, tell):
+            for i in sorted(range(len(paths)), key=lambda i: order.index(names.index(paths[i]))):
+                if i == stop:
+                    raise SystemExit
+                seen.append(names.index(paths[i]))
+                fails = names.index(paths[i]) == 5
+                yield (
+                    i,
+                    VideoFeatures("failed", "damaged") if fails else VideoFeatures("ok", "", 9, 8, features[seen[-1]]),
+                )
+
+        return ExtractionJob(listed, {"test": dtype}, {}, folder, 3, dtype).run(some, "frames", False)
+
+    listed = list_videos(videos, None)
+    names = [video.path for video in listed]
+    run(tmp_path / "undisturbed")
+    seen.clear()
+    for stop in (3, 2, 1):
+        with pytest.raises(SystemExit):
+            run(out, stop)
+        assert (out / ".unfinished").is_dir()
+    summary = run(out)
+    assert sorted(seen) == list(range(7))  # nothing twice
+    assert summary.failures == [("d", "damaged")]
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("damage", ["features", "rows", "missing", "no json", "another job", "older rows"])
+def test_what_was_put_by_is_not_trusted_blindly(videos, tmp_path, out, damage):
+    extract(videos, tmp_path / "undisturbed", shard_size=4)
+    with pytest.raises(KeyboardInterrupt):
+        extract(videos, out, Stopped(2), shard_size=4)
+    features, rows = (out / ".unfinished" / f"part-00000.{suffix}" for suffix in ("parquet", "json"))
+    if damage == "features":
+        flipped = bytearray(features.read_bytes())
+        flipped[len(flipped) // 3] ^= 1
+        features.write_bytes(flipped)
+    elif damage == "rows":
+        rows.write_text(rows.read_text().replace('"frames_decoded": 31', '"frames_decoded": 13'))
+    elif damage == "missing":
+        features.unlink()
+    elif damage == "no json":
+        rows.write_text("[]")
+    elif damage == "another job":
+        with pytest.raises(KeyboardInterrupt):
+            extract(videos, tmp_path / "other", Stopped(2), shard_size=4, sampling=Sampling(every=11))
+        shutil.copytree(tmp_path / "other" / ".unfinished", features.parent, dirs_exist_ok=True)
+    else:
+        older = features.read_bytes()
+        with pytest.raises(KeyboardInterrupt):
+            extract(videos, out, Stopped(1), shard_size=4)
+        features.write_bytes(older)
+    backbone = MeanColour()
+    extract(videos, out, backbone, shard_size=4)
+    assert len(backbone.calls) == 7  # all of it is made again
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
+def test_what_was_put_by_of_a_finished_shard_goes(videos, tmp_path, out):
+    """Killed between a shard and the end: the shard counts."""
+    extract(videos, tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        extract(videos, out, Stopped(1))
+    for path in (tmp_path / "undisturbed").glob("part-00000.*"):
+        shutil.copy(path, out)
+    extract(videos, out)
     assert content(out) == content(tmp_path / "undisturbed")
 
 
@@ -336,6 +413,43 @@ def test_a_killed_run_goes_on(videos, tmp_path, out, script, workers):
     extract(videos, tmp_path / "again", undisturbed)
     extract(videos, out, backbone)
     assert len(backbone.calls) == len(undisturbed.calls) - 2 * finished  # two videos a shard, a block each
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
+TERMINATED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+import rnnfv.cli.extract
+from mean_colour import MeanColour
+from rnnfv.cli import main
+
+class Slow(MeanColour):
+    def __call__(self, batch):
+        if len(self.calls) == 3:
+            print("works", flush=True)
+            time.sleep(1000)
+        return super().__call__(batch)
+
+if __name__ == "__main__":
+    rnnfv.cli.extract.check_backbone = lambda *_, **__: None
+    rnnfv.cli.extract.make_backbone = lambda *_, **__: Slow()
+    main(["extract", sys.argv[2], "--backbone", "mean", "--out", sys.argv[3], "--workers", "2"])
+"""
+
+
+def test_sigterm_keeps_what_is_done(videos, out, script, tmp_path):
+    run = subprocess.Popen(
+        [*script(TERMINATED), videos, out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert run.stdout.readline() == b"works\n"
+    os.killpg(run.pid, signal.SIGTERM)  # as a cluster does: to all processes
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 143
+    assert errors.decode().strip().splitlines()[-1] == "rnnfv: terminated"
+    backbone = MeanColour()
+    assert extract(videos, out, backbone, shard_size=50).failed == 0
+    assert 4 <= len(backbone.calls) <= 5  # of three videos that the net saw, the last one's end may not have come
+    extract(videos, tmp_path / "undisturbed", shard_size=50)
     assert content(out) == content(tmp_path / "undisturbed")
 
 
@@ -490,6 +604,7 @@ def test_a_name_that_is_not_text_is_refused(videos, out):
 
 def test_the_command_tells_what_failed(videos, out, monkeypatch, capsys):
     made = []
+    monkeypatch.setattr("rnnfv.cli.extract.check_backbone", lambda *_, **__: None)
     monkeypatch.setattr("rnnfv.cli.extract.make_backbone", lambda *args, **kw: made.append((args, kw)) or MeanColour())
     for i in range(22):
         (videos / f"bad{i:02}.avi").write_text("[no] video")

@@ -107,7 +107,7 @@ def test_pictures_of_one_shape_share_a_batch(tmp_path, out):
     backbone = MeanColour()
     extract(tmp_path / "p", out, backbone, shard_size=70)
     assert backbone.calls == [
-        *[(n, 10, width, 3) for width in (20, 21) for n in (32, 3)],
+        *[(7, 10, width, 3) for _ in range(5) for width in (20, 21)],  # 14 divides the shard
         *[(5, 10, width, 3) for width in (20, 21)],
     ]
     assert greys(out) == {f"{i:02}.png": float(i) for i in range(80)}
@@ -168,6 +168,18 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(pictures, tmp_path, out,
     assert content(out) == content(tmp_path / "undisturbed")
 
 
+def test_a_stop_loses_the_pictures_of_one_batch(tmp_path, out):
+    for i in range(80):
+        save(tmp_path / "p" / f"{i:02}.png", i, (20 + i % 2, 10))
+    undisturbed, again = MeanColour(), MeanColour()
+    extract(tmp_path / "p", tmp_path / "undisturbed", undisturbed, shard_size=70)
+    with pytest.raises(KeyboardInterrupt):
+        extract(tmp_path / "p", out, Stopped(5), shard_size=70)  # between the two batches of a group
+    extract(tmp_path / "p", out, again, shard_size=70)
+    assert again.calls == undisturbed.calls[4:]
+    assert content(out) == content(tmp_path / "undisturbed")
+
+
 def test_another_job_is_refused(pictures, out):
     extract(pictures, out)
     save(pictures / "new.png", 5)
@@ -208,6 +220,7 @@ def test_impossible_jobs_are_refused(tmp_path, pictures, out):
 
 
 def test_the_command_tells_what_failed(pictures, out, monkeypatch, capsys):
+    monkeypatch.setattr("rnnfv.cli.extract.check_backbone", lambda *_, **__: None)
     monkeypatch.setattr("rnnfv.cli.extract.make_backbone", lambda *_, **__: MeanColour())
     (pictures / "1.png").write_bytes(b"")
     assert run_extract(pictures, "mean", out, images=True, workers=0) == 1

@@ -6,19 +6,21 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from rnnfv import RegularizedCCA
 from rnnfv.metrics import retrieval_report
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes import retrieval
 from rnnfv.recipes import sentences as sides
-from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows
-from rnnfv.recipes.retrieval import fit_retrieval, load_retrieval, report_of, total_recall, words_of
-from rnnfv.recipes.sentences import ENCODERS, SentenceSettings, encode, encoded_blocks, fit_sentence_side
+from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows, reader_of
+from rnnfv.recipes.retrieval import Pairs, fit_retrieval, load_retrieval, report_of, total_recall, words_of
+from rnnfv.recipes.sentence_settings import ENCODERS, SentenceSettings
+from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.storage import ModelFolderError
 from rnnfv.text.sentences import SentenceReader
 
-SMALL = {"n_components": 3, "hidden_size": 12, "coordinates": 300, "max_epochs": 4, "batch_size": 8}
+SMALL = {"components": 3, "hidden_size": 12, "coordinates": 300, "epochs": 4, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_the_chosen_eta_and_epoch_are_the_best_in_validation(models, parts):
 def test_validation_only_chooses(models, parts, reader):
     """With other validation pairs the net and the directions of one eta are the same to the bit."""
     train, validation, _ = parts
-    settings = SentenceSettings("rnn-fv", **SMALL | {"max_epochs": 1})
+    settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})
     poisoned = dataclasses.replace(validation, images=validation.images[::-1].copy(), texts=validation.texts[::-1])
     one, other = (fit_retrieval(train, v, settings, reader, etas=[0.1]) for v in (validation, poisoned))
     assert (one.cca.x_weights_ == other.cca.x_weights_).all()
@@ -115,7 +117,7 @@ def test_blocks_make_up_the_whole(models, parts, monkeypatch):
 
 def test_reversed_words_make_another_model(parts, reader):
     train, validation, test = parts
-    settings = SentenceSettings("rnn-fv", is_reversed=True, **SMALL)
+    settings = SentenceSettings("rnn-fv", reverse=True, **SMALL)
     model = fit_retrieval(train, validation, settings, reader)
     seqs = model.sentences["words"].transform([["a", "dog"]])
     assert model.sentences["words"].words_[seqs.values].tolist() == ["dog", "a", "</s>"]
@@ -136,7 +138,7 @@ def test_words_of_a_model_are_its_encodings_of_single_words(models, parts):
 
 @pytest.mark.filterwarnings("ignore:FastICA did not converge")  # ten words drawn at random have none
 def test_independent_components_replace_the_word_vectors(parts, reader):
-    settings = SentenceSettings("gmm-fv", has_ica=True, **SMALL)
+    settings = SentenceSettings("gmm-fv", ica=True, **SMALL)
     side = fit_sentence_side(settings, reader, parts[0].texts)
     table = side["words"].vectors_
     np.testing.assert_allclose(np.linalg.norm(table, axis=1), 10, rtol=1e-5)
@@ -185,7 +187,7 @@ def test_seeds_differ_and_repeat(parts, word_file):
 
     train, validation, test = parts
     whole = Parts(train, validation, test, None)
-    settings = SentenceSettings("rnn-fv", **SMALL | {"max_epochs": 1})
+    settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})
     first, second, again = fit_models(whole, settings, [str(word_file)], seeds=[0, 1, 0], etas=[0.1])
     assert (first.cca.x_weights_ == again.cca.x_weights_).all()
     assert (first.cca.x_weights_ != second.cca.x_weights_).any()
@@ -218,8 +220,8 @@ def test_query_rows_name_what_was_found():
     ("parameters", "message"),
     [
         ({"encoder": "lstm"}, "choose among mean, tf-idf"),
-        ({"encoder": "mean", "is_reversed": True}, "does not see the order"),
-        ({"encoder": "rnn-fv", "has_ica": True}, "ICA is for mean pooling and mixtures"),
+        ({"encoder": "mean", "reverse": True}, "does not see the order"),
+        ({"encoder": "rnn-fv", "ica": True}, "ICA is for mean pooling and mixtures"),
     ],
 )
 def test_settings_that_make_no_sense(parameters, message):
@@ -238,3 +240,46 @@ def test_missing_words_and_etas(parts):
     with pytest.raises(ValueError, match="no eta"):
         fit_retrieval(parts[0], parts[1], SentenceSettings("tf-idf"), etas=[])
     assert math.isfinite(total_recall(report(fit_retrieval(parts[0], parts[1], SentenceSettings("tf-idf")), parts[2])))
+
+
+def test_the_end_token_does_not_depend_on_other_sentences(word_file):
+    learnt = [["a", "dog"], ["the", "dog"]]
+    alone, more = (reader_of([str(word_file)], learnt, others) for others in ([], [["cat", "sees"]]))
+    vector = dict(zip(more.words_, more.vectors_, strict=True))
+    np.testing.assert_allclose(vector["</s>"], np.mean([vector[word] for word in ("a", "dog", "the")], axis=0), 1e-6)
+    np.testing.assert_array_equal(alone.vectors_[0], more.vectors_[0])
+
+
+@pytest.mark.parametrize("n_sentences", [300, 120])
+def test_pca_stands_before_the_cca_and_is_saved(parts, reader, tmp_path, monkeypatch, n_sentences):
+    """With more sentences than numbers it is fitted on blocks, else on all of them; the oracle is scikit-learn's."""
+    monkeypatch.setattr(sides, "_PCA_SENTENCES", n_sentences - 20)
+    monkeypatch.setattr(sides, "_BLOCK_VALUES", 1 << 13)
+    train = Pairs(parts[0].texts[:n_sentences], parts[0].images, parts[0].image_of_sentence[:n_sentences])
+    settings = SentenceSettings("hglmm-fv", components=8, pca=6)
+    model = fit_retrieval(train, parts[1], settings, reader)
+    assert list(model.sentences.named_steps) == ["words", "encoder", "normalizer", "pca"]
+    chosen = np.sort(np.random.default_rng(0).choice(n_sentences, n_sentences - 20, replace=False))
+    wide = encode(model.sentences[:-1], train.texts)
+    assert wide.shape[1] == 160
+    oracle = PCA(6, svd_solver="full").fit(wide[chosen].astype(np.float64))
+    ours = encode(model.sentences, train.texts)
+    np.testing.assert_allclose(np.abs(ours), np.abs(oracle.transform(wide)), atol=1e-4)
+    assert model.cca.x_weights_.shape[0] == 6
+    model.save(tmp_path / "model")
+    again = load_retrieval(tmp_path / "model")
+    assert again.note["settings"]["pca"] == 6
+    np.testing.assert_array_equal(again.encode_sentences(parts[2].texts), model.encode_sentences(parts[2].texts))
+
+
+def test_blocks_are_measured_before_the_pca(parts, reader, monkeypatch):
+    side = with_pca(fit_sentence_side(SentenceSettings("mean"), reader, parts[0].texts), parts[0].texts, 2)
+    monkeypatch.setattr(sides, "_BLOCK_VALUES", 40)
+    assert {len(block) for _, block in encoded_blocks(side, parts[0].texts)} == {4}  # of ten numbers
+
+
+def test_a_pca_that_reduces_nothing_is_refused(parts, reader):
+    with pytest.raises(ValueError, match=r"PCA to 10 numbers needs .* 300 sentences and 10 numbers"):
+        fit_retrieval(parts[0], parts[1], SentenceSettings("mean", pca=10), reader)
+    with pytest.raises(ValueError, match="pca is 0"):
+        SentenceSettings("mean", pca=0)

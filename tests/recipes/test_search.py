@@ -1,17 +1,23 @@
 """Indexes of a model's common space: what is found is what the whole matrix says; other models are refused."""
 
+import weakref
+
 import numpy as np
 import pytest
 
+from rnnfv.datasets import image_vectors
+from rnnfv.datasets.image_vectors import image_blocks
+from rnnfv.recipes import search
 from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.retrieval import fit_retrieval
 from rnnfv.recipes.search import Searcher
-from rnnfv.recipes.sentences import SentenceSettings
+from rnnfv.recipes.sentence_settings import SentenceSettings
+from rnnfv.storage import read_features, write_features
 from rnnfv.text.sentences import SentenceReader
 
 pytest.importorskip("faiss", reason="faiss is not installed")
 
-SMALL = {"n_components": 2, "hidden_size": 8, "max_epochs": 1}
+SMALL = {"components": 2, "hidden_size": 8, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +39,10 @@ def folders(data, word_file, tmp_path_factory):
 def test_what_is_found_is_what_all_similarities_say(folders, data, tmp_path, count):
     searcher, test = Searcher(folders[:count]), data[2]
     names = [f"{i}.jpg" for i in range(len(test.images))]
-    assert searcher.index_images(names[:10], test.images, tmp_path / "images") == 10
-    assert searcher.index_images(names, test.images, tmp_path / "images") == 20  # the rest
+    assert searcher.index_images([(names[:10], test.images[:10])], tmp_path / "images") == 10
+    assert searcher.index_images([(names, test.images)], tmp_path / "images") == 20  # the rest
     with pytest.raises(ValueError, match="leave --pictures out"):
-        searcher.index_images(names, test.images, tmp_path / "images", "elsewhere")
+        searcher.index_images([(names, test.images)], tmp_path / "images", "elsewhere")
     sentence = " ".join(test.texts[7])
     found, pictures = searcher.find_images(sentence, tmp_path / "images", top=5)
     model = Combination(searcher.model.models)
@@ -60,7 +66,7 @@ def test_sentences_of_an_image(folders, data, tmp_path):
 
 def test_other_models_and_other_kinds_are_refused(folders, data, tmp_path):
     test = data[2]
-    Searcher(folders[:1]).index_images(["a"], test.images[:1], tmp_path / "images")
+    Searcher(folders[:1]).index_images([(["a"], test.images[:1])], tmp_path / "images")
     with pytest.raises(ValueError, match="made with other models"):
         Searcher(folders).find_images("the dog", tmp_path / "images")
     with pytest.raises(ValueError, match="is not an index of sentences"):
@@ -70,7 +76,7 @@ def test_other_models_and_other_kinds_are_refused(folders, data, tmp_path):
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_sentence_without_known_words_says_so(folders, data, tmp_path, which):
     searcher = Searcher(folders[which : which + 1])
-    searcher.index_images(["a"], data[2].images[:1], tmp_path / "images")
+    searcher.index_images([(["a"], data[2].images[:1])], tmp_path / "images")
     with pytest.raises(ValueError, match="no word of 'zzz' is known"):
         searcher.find_images("zzz", tmp_path / "images")
 
@@ -78,5 +84,53 @@ def test_a_sentence_without_known_words_says_so(folders, data, tmp_path, which):
 def test_nothing_to_index(folders, tmp_path):
     with pytest.raises(ValueError, match="there are no sentences to index"):
         Searcher(folders[:1]).index_sentences([], tmp_path / "sentences")
+    with pytest.raises(ValueError, match="there are no images to index"):
+        Searcher(folders[:1]).index_images([], tmp_path / "images")
     with pytest.raises(ValueError, match="one or more models"):
         Searcher([])
+
+
+def test_images_are_indexed_shard_by_shard(folders, data, tmp_path, monkeypatch):
+    """Of all shards of a folder one is held, and the one that is read next."""
+    images, alive, most = np.tile(data[2].images, (4, 1)), [], []
+    names = [f"{i}.jpg" for i in range(len(images))]
+    for k in range(20):
+        rows = slice(6 * k, 6 * k + 6)
+        write_features(tmp_path / "features", names[rows], images[rows, None], shard=k)
+
+    def watched(path):
+        shard = read_features(path)
+        alive.append(weakref.ref(shard.sequences.values))
+        most.append(sum(ref() is not None for ref in alive))
+        return shard
+
+    monkeypatch.setattr(image_vectors, "read_features", watched)
+    monkeypatch.setattr(search, "_ROWS", 25)
+    searcher = Searcher(folders)
+    assert searcher.index_images(image_blocks(tmp_path / "features"), tmp_path / "streamed") == 120
+    assert len(most) == 20
+    assert max(most) <= 2
+    monkeypatch.undo()
+    assert searcher.index_images([(names, images)], tmp_path / "whole") == 120
+    query = "the dog sees a cat"
+    found = [searcher.find_images(query, tmp_path / name, top=120)[0] for name in ("streamed", "whole")]
+    assert [name for name, _ in found[0]] == [name for name, _ in found[1]]
+    np.testing.assert_allclose([score for _, score in found[0]], [score for _, score in found[1]], atol=1e-6)
+
+
+def test_sentences_are_indexed_a_few_at_a_time(folders, data, tmp_path, monkeypatch):
+    texts = [*(" ".join(text) for text in data[2].texts), "zzz", "zzz qqq", "zzz"]
+    whole = Searcher(folders).index_sentences(texts, tmp_path / "whole")
+    encode, seen = Combination.encode_sentences, []
+
+    def watched(self, some):
+        seen.append(len(some))
+        return encode(self, some)
+
+    monkeypatch.setattr(Combination, "encode_sentences", watched)
+    monkeypatch.setattr(search, "_ROWS", 7)
+    searcher = Searcher(folders)
+    assert searcher.index_sentences(iter([*texts, *texts]), tmp_path / "streamed") == whole == (len(set(texts)) - 2, 2)
+    assert max(seen) <= 7
+    found = [searcher.find_sentences(data[2].images[0], tmp_path / name, top=5) for name in ("streamed", "whole")]
+    assert [name for name, _ in found[0]] == [name for name, _ in found[1]]

@@ -67,7 +67,7 @@ def test_later_words_are_found_under_their_spellings(words):
 
 def test_training_words_have_the_lowest_ids(words):
     train, test = [["dog", "unknown"], ["a"]], [["cat"], ["Rome"]]
-    reader = SentenceReader(words).fit([*train, *test])
+    reader = SentenceReader(words).fit(train, others=test)
     assert reader.words_.tolist() == ["</s>", "dog", "a", "cat", "Rome"]
     assert reader.transform(train).values.max() + 1 == 3
 

@@ -140,7 +140,8 @@ DAMAGE = {
     "bin ends between words": ("w.bin", cut(FILES["w.bin"], 23), "ends early, after 5 of 6 words"),
     "bin goes on": ("w.bin", FILES["w.bin"] + b"x", "more behind the last of 6 words"),
     "bin without blanks": ("w.bin", b"2 3\n" + b"x" * 20_000, "byte 4: the file is damaged"),
-    "bin of absurd width": ("w.bin", b"1 999999999999\nx ", "does not begin"),
+    "bin of absurd width": ("w.bin", b"1 999999999999\nx ", "vectors of 999999999999 numbers: it is damaged"),
+    "bin of no width": ("w.bin", b"1 0\nx ", "vectors of 0 numbers: it is damaged"),
     "bin with nan": ("w.bin", binary(WORDS, NAN), "byte 28: the vector has a NaN"),
     "bin twice": ("w.bin", binary(["a", "a"], VECTORS[:2]), "'a' comes a second time, after byte 4"),
     "gzip ends early": ("w.bin.gz", None, "compressed data .* ends early"),
@@ -229,6 +230,15 @@ def test_extra_words_are_the_first_of_each_file_in_lower_case(two_files):
     assert found.words == ["</s>", "dog", "cat", "paris", "dogs"]
 
 
+def test_the_end_is_the_mean_of_the_words_that_are_learnt_from(tmp_path):
+    path = write(tmp_path, "a.txt", b"a 0 2\nb 3 0\nc 1 1\nd 1 0\n")
+    found = load_word_vectors(path, ["b", "a", "b"], extra_words=4, others=["c", "a", "x"])
+    assert found.words == ["</s>", "b", "a", "c", "d"]
+    np.testing.assert_allclose(found.vectors[0], [0.5, 0.5])
+    with pytest.raises(ValueError, match="none of the 1 words"):
+        load_word_vectors(path, ["x"], others=["a"])
+
+
 def test_a_vector_of_zeros_stays_one(tmp_path):
     path = write(tmp_path, "a.txt", b"a 0 0\nb 0 2\n")
     assert load_word_vectors(path, ["a", "b"]).vectors[1:].tolist() == [[0, 0], [0, 1]]
@@ -257,3 +267,27 @@ def test_only_what_is_wanted_is_in_memory(tmp_path):
     tracemalloc.stop()
     assert len(words) == 100
     assert peak < 5 * _formats._BLOCK  # the file is of eight blocks
+
+
+LIES = {
+    "count of bin": ("w.bin", b"999999999999 100\n", "ends early, after 3 of 999999999999 words"),
+    "width of bin": ("w.bin", b"3 99999\n", "ends early, after 0 of 3 words"),
+    "count of text": ("w.txt", b"999999999999 100\n", "has 3 words, but its first line says 999999999999"),
+    "width of text": ("w.txt", b"3 99999\n", "line 2 has 100 values, not 99999"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_costs_no_memory(tmp_path, lie):
+    name, header, message = LIES[lie]
+    if name == "w.bin":
+        rows = b"".join(b"w%d " % i + np.ones(100, "<f4").tobytes() for i in range(3))
+    else:
+        rows = b"".join(b"w%d %s\n" % (i, b" ".join([b"1"] * 100)) for i in range(3))
+    (tmp_path / name).write_bytes(header + rows)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        read_vector_file(tmp_path / name)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * _formats._BLOCK

@@ -598,7 +598,7 @@ def test_other_tensors_than_described_are_refused(transformers, tmp_path):
     torch.manual_seed(1)
     transformers.Dinov2Model(transformers.Dinov2Config(**TINY)).save_pretrained(tmp_path / "one")
     with pytest.raises(ValueError, match="described: its weights"):
-        from_description(description, device="cpu")
+        from_description(description, tmp_path / "one", device="cpu")
 
 
 def test_a_model_that_cannot_be_had(transformers, tmp_path, monkeypatch):

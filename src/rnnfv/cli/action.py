@@ -9,6 +9,7 @@ from cyclopts import App
 
 from rnnfv.cli.codes import SOME_FAILED
 from rnnfv.cli.engine import HERE, Where
+from rnnfv.cli.usage import UsageError, at_least_one, check_net, usage
 
 action = App(
     name="action",
@@ -111,27 +112,30 @@ def evaluate(
     from rnnfv.cli.evaluate import run_evaluate
     from rnnfv.recipes.action import Settings
 
+    at_least_one(seeds=seeds, hidden_size=hidden_size, projection_size=projection_size, epochs=epochs, jobs=jobs)
+    check_net(dropout, weight_decay, learning_rate)
     chosen = {"--deltas": deltas, "--hidden-size": hidden_size, "--projection-size": projection_size}
     chosen |= {"--epochs": epochs}
     given = [option for option, value in chosen.items() if value is not None]
     if transfer is not None and given:
-        raise ValueError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
+        raise UsageError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
     if through is not None and deltas is not None:
-        raise ValueError("--through is all the preparation there is: leave out --deltas")
-    settings = Settings(
-        poolings=tuple(poolings.split(",")),
-        seeds=seeds,
-        deltas=numbers(deltas, "--deltas"),
-        components=numbers(components, "--components"),
-        hidden_size=hidden_size,
-        projection_size=projection_size,
-        max_epochs=epochs,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        learning_rate=learning_rate,
-        device=device,
-        jobs=jobs,
-    )
+        raise UsageError("--through is all the preparation there is: leave out --deltas")
+    with usage():
+        settings = Settings(
+            poolings=tuple(poolings.split(",")),
+            seeds=seeds,
+            deltas=numbers(deltas, "--deltas"),
+            components=numbers(components, "--components"),
+            hidden_size=hidden_size,
+            projection_size=projection_size,
+            max_epochs=epochs,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            learning_rate=learning_rate,
+            device=device,
+            jobs=jobs,
+        )
     run_evaluate(
         features,
         manifest,
@@ -173,7 +177,7 @@ def fuse(*runs: Path, manifest: Path, seeds: int = 1, splits: str | None = None,
     from rnnfv.cli.evaluate import run_fuse
 
     if len(runs) < 1:
-        raise ValueError("give the folders of the runs that are to be fused")
+        raise UsageError("give the folders of the runs that are to be fused")
     run_fuse(runs, manifest, seeds, names(splits), json)
     return 0
 
@@ -244,17 +248,19 @@ def fit(
     from rnnfv.cli.fit import run_fit
     from rnnfv.recipes.action import Settings
 
-    settings = Settings(
-        poolings=(pooling,),
-        deltas=numbers(deltas, "--deltas"),
-        components=numbers(components, "--components"),
-        hidden_size=hidden_size,
-        projection_size=projection_size,
-        max_epochs=epochs,
-        is_streamed=streamed,
-        device=device,
-        jobs=jobs,
-    )
+    at_least_one(hidden_size=hidden_size, projection_size=projection_size, epochs=epochs, jobs=jobs)
+    with usage():
+        settings = Settings(
+            poolings=(pooling,),
+            deltas=numbers(deltas, "--deltas"),
+            components=numbers(components, "--components"),
+            hidden_size=hidden_size,
+            projection_size=projection_size,
+            max_epochs=epochs,
+            is_streamed=streamed,
+            device=device,
+            jobs=jobs,
+        )
     run_fit(
         features,
         manifest,
@@ -309,7 +315,7 @@ def predict(
     from rnnfv.cli.predict import run_predict
 
     if not videos:
-        raise ValueError("give a video, or a folder of videos")
+        raise UsageError("give a video, or a folder of videos")
     failed = run_predict(
         model, videos, weights=weights, mean=mean, figures=json, explain=explain, device=device, workers=workers
     )
@@ -425,4 +431,4 @@ def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
     try:
         return None if text is None else tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"{option} is {text!r}: give whole numbers with commas between them, such as 1,3") from None
+        raise UsageError(f"{option} is {text!r}: give whole numbers with commas between them, such as 1,3") from None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from rnnfv import __version__
 from rnnfv.cli.action import action
-from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, WRONG_USAGE
+from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.retrieval import retrieval
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 
 app = App(
     name="rnnfv",
@@ -31,7 +34,7 @@ app.command(retrieval)
 def demo(
     *,
     out: Path = Path("demo"),
-    seeds: Annotated[int, Parameter(validator=lambda _, n: _at_least_one(n))] = 1,
+    seeds: int = 1,
     json: Path | None = None,
 ) -> int:
     """Compare the encoders on Japanese Vowels, a real data set that comes with the package.
@@ -52,6 +55,8 @@ def demo(
     """
     from rnnfv.cli.demo import run_demo
 
+    at_least_one(seeds=seeds)
+    check_outputs(json)
     run_demo(out, seeds, json)
     return 0
 
@@ -92,8 +97,8 @@ def extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
-    pixels: str | None = None,
-    crops: int | None = None,
+    pixels: Literal["imagenet", "caffe", "raw", "unit"] | None = None,
+    crops: Literal[1, 10] | None = None,
     relu: bool | None = None,
     mean: Path | None = None,
     revision: str | None = None,
@@ -207,12 +212,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     errors = Console(stderr=True, soft_wrap=True)
     try:
-        code = app(
-            arguments, exit_on_error=False, print_error=False, error_console=errors, result_action="return_value"
-        )
+        with _sigterm_raises():
+            with usage():  # groups of options check themselves when they are made
+                command, bound, _ = app.parse_args(
+                    arguments, exit_on_error=False, print_error=False, error_console=errors
+                )
+            code = command(*bound.args, **bound.kwargs)
     except CycloptsError as error:
         errors.print(f"rnnfv: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
         code = WRONG_USAGE
+    except UsageError as error:
+        errors.print(f"rnnfv: {error}", markup=False, highlight=False)
+        code = WRONG_USAGE
+    except _Terminated:
+        errors.print("rnnfv: terminated")
+        code = TERMINATED
     except KeyboardInterrupt:
         errors.print("rnnfv: interrupted")
         code = INTERRUPTED
@@ -222,6 +236,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _at_least_one(n: int) -> None:
-    if n < 1:
-        raise ValueError("it must be at least 1")
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came. To a command it is what Ctrl-C is."""
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let the first SIGTERM raise, so that a command puts away its things; further ones do not disturb it."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rnnfv import __version__
 from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import print_table, write_text
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
 from rnnfv.metrics import mean_accuracy
@@ -40,6 +41,7 @@ def run_evaluate(
     latex: Path | None = None,
 ) -> None:
     """Evaluate, print the table, and write what was asked for."""
+    check_outputs(figures, markdown, latex)
     listed = with_splits(read_manifest(manifest), splits)
     data = load_labelled(features, listed, skip_missing=skip_missing)
     keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else None
@@ -80,6 +82,8 @@ def run_fuse(
     runs: tuple[Path, ...], manifest: Path, seeds: int, splits: tuple[str, ...] | None, figures: Path | None
 ) -> None:
     """Fuse runs, print the accuracies, and write them if asked."""
+    at_least_one(seeds=seeds)
+    check_outputs(figures)
     accuracies = fuse(runs, with_splits(read_manifest(manifest), splits), seeds)
     mean, std = mean_accuracy(list(accuracies.values()))
     name = " + ".join(run.name for run in runs)
@@ -95,7 +99,7 @@ def with_splits(manifest: Manifest, splits: tuple[str, ...] | None) -> Manifest:
         return manifest
     unknown = [name for name in splits if name not in manifest.splits]
     if unknown:
-        raise ValueError(f"there is no split {unknown[0]!r}: choose among {', '.join(manifest.splits)}")
+        raise UsageError(f"there is no split {unknown[0]!r}: choose among {', '.join(manifest.splits)}")
     chosen = {name: manifest.splits[name] for name in splits}
     return Manifest(manifest.ids, manifest.labels, manifest.groups, chosen, manifest.paths)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import notes
+from rnnfv.cli.usage import UsageError, at_least_one, check_workers, usage
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
 from rnnfv.recipes.picture_features import extract_pictures
-from rnnfv.video.backbones import make_backbone
+from rnnfv.video.backbones import check_backbone, make_backbone
 from rnnfv.video.decode import Sampling
 
 _MOST_SHOWN = 20
@@ -37,50 +38,36 @@ def run_extract(
     The options are those of the backbone (`rnnfv.video.backbones.make_backbone`), or ``max_steps`` for "idt"; None
     stands for the default.
     """
+    check_workers(workers)
     if backbone == "idt":
         if where != HERE:
-            raise ValueError("improved dense trajectories are read on one machine: leave --engine out")
+            raise UsageError("improved dense trajectories are read on one machine: leave --engine out")
         given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
         _only_max_steps(options | given | {"device": None if device == "auto" else device})
         steps = options.get("max_steps")
+        at_least_one(max_steps=steps)
         summary = extract_trajectories(source, out, manifest=manifest, max_steps=steps, progress=True)
-    elif images:
-        if every is not None or fps is not None:
-            raise ValueError("--every and --fps are of videos: leave them out with --images")
-        make = partial(make_backbone, backbone, weights, device=device, **options)
-        with open_where(where) as engine:
-            summary = extract_pictures(
-                source,
-                make(),
-                out,
-                manifest=manifest,
-                workers=workers,
-                engine=engine,
-                make_backbone=make,
-                progress=True,
-            )
-    else:
+        _tell(summary, "videos")
+        return summary.failed
+    if images and (every is not None or fps is not None):
+        raise UsageError("--every and --fps are of videos: leave them out with --images")
+    with usage():
         sampling = _sampling(every, fps)
-        make = partial(make_backbone, backbone, weights, device=device, **options)
-        with open_where(where) as engine:
-            summary = extract_features(
-                source,
-                make(),
-                out,
-                manifest=manifest,
-                sampling=sampling,
-                workers=workers,
-                engine=engine,
-                make_backbone=make,
-                progress=True,
-            )
+        check_backbone(backbone, weights, **options)
+    make = partial(make_backbone, backbone, weights, device=device, **options)
+    with open_where(where) as engine:
+        there: dict[str, Any] = {"workers": workers, "engine": engine, "make_backbone": make, "progress": True}
+        if images:
+            summary = extract_pictures(source, make(), out, manifest=manifest, **there)
+        else:
+            summary = extract_features(source, make(), out, manifest=manifest, sampling=sampling, **there)
     _tell(summary, "pictures" if images else "videos")
     return summary.failed
 
 
 def _sampling(every: int | None, fps: float | None) -> Sampling | None:
     if every is not None and fps is not None:
-        raise ValueError("give --every or --fps, not both")
+        raise UsageError("give --every or --fps, not both")
     if every is not None:
         return Sampling(every=every)
     return None if fps is None else Sampling(fps=fps)
@@ -89,7 +76,7 @@ def _sampling(every: int | None, fps: float | None) -> Sampling | None:
 def _only_max_steps(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if name != "max_steps" and value is not None:
-            raise ValueError(f"idt has no option {name!r}: it has max_steps")
+            raise UsageError(f"idt has no option {name!r}: it has max_steps")
 
 
 def _tell(summary: ExtractionSummary, items: str) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rnnfv import __version__
 from rnnfv.cli.evaluate import table_of, with_splits
 from rnnfv.cli.terminal import notes, print_table, write_text
+from rnnfv.cli.usage import at_least_one, check_outputs
 from rnnfv.datasets.manifest import read_manifest
 from rnnfv.recipes.idt import check_trajectories, evaluate_trajectories
 from rnnfv.recipes.idt_features import find_trajectories
@@ -31,9 +32,8 @@ def run_idt(
     figures: Path | None = None,
 ) -> None:
     """Evaluate, print the table, list on stderr what was left out, and write what was asked for."""
-    for option, value in (("--components", components), ("--seeds", seeds)):
-        if value < 1:  # said here, before hours of reading
-            raise ValueError(f"{option} is {value}: it must be at least 1")
+    at_least_one(components=components, seeds=seeds)  # said here, before hours of reading
+    check_outputs(figures)
     listed, files = with_splits(read_manifest(manifest), splits), find_trajectories(trajectories)
     console = notes()
     with console.status("") as spinner:

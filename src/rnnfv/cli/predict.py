@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnfv import __version__
+from rnnfv.cli.usage import UsageError, check_outputs, check_workers
 from rnnfv.recipes.prediction import Prediction, predict_videos
 from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
 from rnnfv.storage import atomic_file
@@ -52,10 +53,12 @@ def run_predict(
     device : str
     workers : int, optional
     """
+    check_outputs(figures)
+    check_workers(workers)
     if explain is not None:
         import_figure()  # what is missing is told before hours of decoding
         if explain.exists() and not explain.is_dir():
-            raise ValueError(f"{explain} is not a folder: give another for --explain")
+            raise UsageError(f"{explain} is not a folder: give another for --explain")
     recognizer = load_recognizer(model, weights=weights, mean=mean)
     paths = [path for source in sources for path in (source.is_dir() and find_videos(source)) or [source]]
     pictures = None if explain is None else _pictures(explain, paths)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from rnnfv.cli.engine import HERE, Where
+from rnnfv.cli.usage import UsageError, at_least_one, check_net
+from rnnfv.recipes.sentence_settings import SentenceSettings
 
 retrieval = App(
     name="retrieval",
@@ -16,7 +18,6 @@ retrieval = App(
     help_format="markdown",
 )
 
-Encoder = Literal["mean", "tf-idf", "gmm-fv", "lmm-fv", "hglmm-fv", "mm-ens", "rnn-fv", "rnn-fv-clsf"]
 DataSet = Literal["flickr8k", "flickr30k"]
 Paths = Annotated[tuple[Path, ...], Parameter(negative="")]
 
@@ -28,8 +29,8 @@ class Fitting:
 
     Parameters
     ----------
-    encoder
-        How sentences become vectors. tf-idf needs no word vectors.
+    sentences
+        Options of their own.
     words
         File of word vectors: word2vec (.bin, .txt), fastText (.vec) or GloVe (.txt), also gzipped. Given more than
         once, the vectors of the files are joined side by side.
@@ -40,49 +41,29 @@ class Fitting:
         the captions.
     corpus_sentences
         Only the first so many of it.
-    reverse
-        Read the words from the last to the first.
-    ica
-        Turn the word vectors to independent components first (mean and mixtures).
-    components
-        Of a mixture.
-    hidden_size
-        Units of a net. Default: 100; 512 for rnn-fv-clsf.
-    coordinates
-        Keep so many random numbers of a net's vectors. Default: all; 72,000 for rnn-fv-clsf.
-    epochs
-        Train a net for so many at most; of 1, 2, 4, 8, ... and the last, the one that val favours is kept.
-    dropout
-        Share of units dropped in training.
-    weight_decay
-        Of the net.
-    learning_rate
-        Of the net.
-    batch_size
-        Sentences of one training step.
     etas
         Regularisations of the CCA to choose from, with commas between them.
-    device
-        Where nets are trained: auto, cpu, cuda, ...
     """
 
-    encoder: Encoder = "rnn-fv"
+    sentences: Annotated[SentenceSettings, Parameter(name="*")] = field(default_factory=SentenceSettings)
     words: Paths = ()
     cca_words: Path | None = None
     corpus: Path | None = None
     corpus_sentences: int | None = None
-    reverse: bool = False
-    ica: bool = False
-    components: int = 30
-    hidden_size: int | None = None
-    coordinates: int | None = None
-    epochs: int = 8
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    learning_rate: float = 1e-3
-    batch_size: int = 16
     etas: str | None = None
-    device: str = "auto"
+
+    def check(self) -> None:
+        """Refuse options that do not go together."""
+        encoder, is_given = self.sentences.encoder, bool(self.words) + (self.cca_words is not None)
+        if is_given != (encoder != "tf-idf"):
+            needs = "no word vectors: leave --words out" if encoder == "tf-idf" else "either --words or --cca-words"
+            raise UsageError(f"{encoder} needs {needs}")
+        if self.corpus is not None and (encoder == "tf-idf" or (encoder == "mean" and not self.sentences.ica)):
+            raise UsageError(f"{encoder} learns nothing from a text: leave --corpus out")
+        if self.corpus is None and self.corpus_sentences is not None:
+            raise UsageError("--corpus-sentences counts those of --corpus: give that, too")
+        at_least_one(corpus_sentences=self.corpus_sentences)
+        check_net(self.sentences.dropout, self.sentences.weight_decay, self.sentences.learning_rate)
 
 
 @retrieval.command
@@ -193,7 +174,8 @@ def combine(
     images
         Image vectors, as they were for `fit`.
     split
-        The part to report on; of val the half that chose nothing.
+        The part to report on; of val the half that chose nothing. Images that have fitted a model or chosen it, in
+        whatever data set, are refused.
     json
         Write the figures here.
     markdown
@@ -208,7 +190,7 @@ def combine(
     from rnnfv.cli.retrieving import Output, run_combine
 
     if not models:
-        raise ValueError("give the folders of one or more models")
+        raise UsageError("give the folders of one or more models")
     run_combine(models, captions, images, split, Output(json, markdown, latex, published, ranks))
     return 0
 

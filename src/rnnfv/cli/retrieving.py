@@ -18,14 +18,14 @@ from rnnfv import __version__
 from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.retrieval import Fitting
 from rnnfv.cli.terminal import notes, print_table, write_text
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
 from rnnfv.distributed import LOCAL, Engine
-from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows
+from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows, seen_images
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
-from rnnfv.recipes.sentences import SentenceSettings
 from rnnfv.storage import as_path, atomic_file
 from rnnfv.tables import as_latex, as_markdown
 from rnnfv.text.corpora import Corpus
@@ -45,17 +45,17 @@ class Output:
 
     def check(self) -> None:
         """Refuse, before the work, what could not be written after it."""
-        for path in (self.json, self.markdown, self.latex, self.ranks):
-            if path is not None and path.is_dir():
-                raise IsADirectoryError(f"{path} is a folder: give a file")
+        check_outputs(self.json, self.markdown, self.latex, self.ranks)
 
 
 def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output) -> None:
     """Fit with every seed, report, print the table, and write what was asked for."""
-    if seeds < 1:
-        raise ValueError(f"--seeds is {seeds}: it must be at least 1")
+    at_least_one(seeds=seeds)
+    fitting.check()
     output.check()
-    parts = parts_of(*_data(captions, images), split)
+    parts = parts_of(*_data(captions, images, split), split)
+    if fitting.cca_words is not None:
+        _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
     reports, chosen, words = [], [], None
     with _status() as report:
         for model in _fitted(fitting, parts, range(seeds), report):
@@ -74,6 +74,7 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
 
 def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = HERE) -> None:
     """Fit one model and save it."""
+    fitting.check()
     FOLDER.check_replaceable(out)
     listed, vectors = _data(captions, images)
     parts = parts_of(listed, vectors, "val")
@@ -94,8 +95,10 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
 def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: str, output: Output) -> None:
     """Report on saved models and on their combination."""
     output.check()
-    parts = parts_of(*_data(captions, images), split)
+    parts = parts_of(*_data(captions, images, split), split)
     models = {str(folder): load_retrieval(folder) for folder in folders}
+    for name, model in models.items():
+        _refuse_seen(name, model, parts)
     rows, encoded = {}, []
     with _status() as report:
         for name, model in models.items():
@@ -111,11 +114,15 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
     write_text(output.json, json.dumps(content, indent=2) + "\n")
 
 
-def _data(captions: Path, images: Path) -> tuple[Captions, NDArray[Any]]:
-    """A data set and its image vectors."""
+def _data(captions: Path, images: Path, split: str = "val") -> tuple[Captions, NDArray[Any]]:
+    """A data set, which has the split to report on, and its image vectors."""
+    if split == "train":
+        raise UsageError("models are fitted on the split train: report on another")
     if captions.is_dir() and images.suffix == ".mat":
-        raise ValueError(f"the order of {images} is that of a dataset_*.json: give that one with --captions")
+        raise UsageError(f"the order of {images} is that of a dataset_*.json: give that one with --captions")
     listed = read_captions(captions)
+    with usage():
+        listed.part(split)
     return listed, read_image_vectors(images, listed)
 
 
@@ -127,39 +134,29 @@ def _fitted(
     others: Sequence[Any] = (),
     engine: Engine = LOCAL,
 ) -> Iterator[RetrievalModel]:
-    if bool(fitting.words) + (fitting.cca_words is not None) != (fitting.encoder != "tf-idf"):
-        needs = "no word vectors: leave --words out" if fitting.encoder == "tf-idf" else "either --words or --cca-words"
-        raise ValueError(f"{fitting.encoder} needs {needs}")
-    if fitting.corpus is not None and (fitting.encoder == "tf-idf" or (fitting.encoder == "mean" and not fitting.ica)):
-        raise ValueError(f"{fitting.encoder} learns nothing from a text: leave --corpus out")
-    if fitting.corpus is None and fitting.corpus_sentences is not None:
-        raise ValueError("--corpus-sentences counts those of --corpus: give that, too")
-    settings = SentenceSettings(
-        encoder=fitting.encoder,
-        is_reversed=fitting.reverse,
-        has_ica=fitting.ica,
-        n_components=fitting.components,
-        hidden_size=fitting.hidden_size,
-        coordinates=fitting.coordinates,
-        max_epochs=fitting.epochs,
-        dropout=fitting.dropout,
-        weight_decay=fitting.weight_decay,
-        learning_rate=fitting.learning_rate,
-        batch_size=fitting.batch_size,
-        device=fitting.device,
-    )
     words: Any = [str(path) for path in fitting.words]
+    etas = ETAS if fitting.etas is None else _numbers(fitting.etas)
     return fit_models(
         parts,
-        settings,
+        fitting.sentences,
         words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
         seeds=seeds,
         corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
         others=others,
-        etas=ETAS if fitting.etas is None else _numbers(fitting.etas),
+        etas=etas,
         engine=engine,
         report=report,
     )
+
+
+def _refuse_seen(name: str, model: RetrievalModel, parts: Parts) -> None:
+    """Refuse to report on images that have fitted a model, or chosen it."""
+    if "seen" not in model.note:
+        notes().print(f"{name} does not tell what images it was fitted on: see that they are not those reported on")
+    if (found := seen_images(model, parts.test_captions.filenames.tolist())) is not None:
+        how, names = found
+        of = f"{len(names)} of the {len(parts.test.images)} images to report on, the first {names[0]!r}"
+        raise UsageError(f"{name} was {how} {of}: choose another --split, or fit a model on these captions")
 
 
 def _encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -220,8 +217,9 @@ def _protocol(captions: Path, images: Path, split: str, parts: Parts) -> dict[st
 
 
 def _name(fitting: Fitting) -> str:
-    parts = [fitting.encoder, *(["cca words"] if fitting.cca_words else []), *(["reversed"] if fitting.reverse else [])]
-    return ", ".join([*parts, *(["ica"] if fitting.ica else [])])
+    settings = fitting.sentences
+    parts = {"cca words": fitting.cca_words is not None, "reversed": settings.reverse, "ica": settings.ica}
+    return ", ".join([settings.encoder, *(name for name, is_so in parts.items() if is_so)])
 
 
 def _numbers(text: str) -> list[float]:
@@ -230,7 +228,7 @@ def _numbers(text: str) -> list[float]:
     except ValueError:
         etas = [-1.0]
     if not all(0 <= eta < float("inf") for eta in etas):
-        raise ValueError(f"--etas is {text!r}: give numbers from 0 on with commas between them, such as 0.001,0.01")
+        raise UsageError(f"--etas is {text!r}: give numbers from 0 on with commas between them, such as 0.001,0.01")
     return etas
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rnnfv.cli.terminal import notes
-from rnnfv.datasets.captions import Captions, read_captions
-from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
+from rnnfv.datasets.captions import read_captions
+from rnnfv.datasets.image_vectors import image_blocks
 from rnnfv.recipes.search import Searcher
 from rnnfv.sheet import write_sheet
-from rnnfv.storage import read_all_features
 from rnnfv.text.corpora import Corpus
 
 
@@ -30,23 +30,35 @@ def run_index_images(
     pictures: Path | None,
 ) -> None:
     """Encode images and add them to the index."""
-    names, values = _images(vectors, captions, split)
+    if split is not None and captions is None:
+        raise UsageError("--split is of the captions: give --captions, too")
     if pictures is not None and not pictures.is_dir():
         raise FileNotFoundError(f"{pictures} is not a folder of pictures")
+    blocks, found = _images(vectors, captions, split), 0
+
+    def counted() -> Iterator[tuple[list[str], NDArray[Any]]]:
+        nonlocal found
+        for names, values in blocks:
+            found += len(names)
+            yield names, values
+
     with _status("encoding images"):
         place = "" if pictures is None else str(pictures.resolve())
-        added = Searcher(models).index_images(names, values, out, place)
-    notes().print(f"{added} of {len(names)} images were added to {out}")
+        added = Searcher(models).index_images(counted(), out, place)
+    notes().print(f"{added} of {found} images were added to {out}")
 
 
 def run_index_sentences(texts: Path, models: tuple[Path, ...], out: Path, split: str | None) -> None:
     """Encode sentences and add them to the index."""
-    sentences: Any = Corpus(texts)
+    sentences: Any
     if texts.suffix == ".json" or texts.is_dir():
         captions = read_captions(texts)
-        sentences = (captions if split is None else captions.part(split)).raw
+        with usage():
+            sentences = (captions if split is None else captions.part(split)).raw
     elif split is not None:
-        raise ValueError("--split is for captions; a text has no splits")
+        raise UsageError("--split is for captions; a text has no splits")
+    else:
+        sentences = Corpus(texts)
     with _status("encoding sentences"):
         added, unknown = Searcher(models).index_sentences(sentences, out)
     left_out = f"; {unknown} have no known word and were left out" if unknown else ""
@@ -63,6 +75,8 @@ def run_search(
     as_json: bool,
 ) -> None:
     """Print the pictures found, and write the sheet."""
+    at_least_one(top=top)
+    check_outputs(html)
     found, place = Searcher(models).find_images(sentence, images, top)
     folder = pictures if pictures is not None else Path(place) if place else None
     files = [None if folder is None else folder / name for name, _ in found]
@@ -82,36 +96,33 @@ def run_annotate(
     as_json: bool,
 ) -> None:
     """Print the sentences found."""
+    at_least_one(top=top)
+    if vectors is None and captions is not None:
+        raise UsageError("--captions names the images of --vectors: give that, too, or leave it out")
+    if vectors is not None and weights is not None:
+        raise UsageError("--weights is for picture files: leave it out with --vectors")
     searcher = Searcher(models)
     if vectors is None:
         vector = searcher.picture_vector(image, weights)
     else:
-        names, values = _images(vectors, captions, None)
-        if image not in names:
+        blocks = _images(vectors, captions, None)
+        found = [values[names.index(image)] for names, values in blocks if image in names]
+        if not found:
             raise ValueError(f"{vectors} has no image {image!r}: give its name as the captions or features have it")
-        vector = np.asarray(values[list(names).index(image)])
+        vector = found[0]
     _show(image, "sentence", searcher.find_sentences(vector, sentences, top), as_json)
 
 
-def _images(vectors: Path, captions: Path | None, split: str | None) -> tuple[list[str], NDArray[Any]]:
-    """Names and vectors of images: of a data set, or of a folder of features."""
+def _images(vectors: Path, captions: Path | None, split: str | None) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """Names and vectors of images, in blocks: of a data set, or of a folder of features."""
     if captions is None:
         if not vectors.is_dir():
-            raise ValueError(f"{vectors} has vectors without names: give the data set with --captions")
-        return _of_features(vectors)
-    listed: Captions = read_captions(captions)
-    values = read_image_vectors(vectors, listed)
-    if split is None:
-        return listed.filenames.tolist(), values
-    part = listed.part(split)
-    return part.filenames.tolist(), values[part.rows]
-
-
-def _of_features(folder: Path) -> tuple[list[str], NDArray[Any]]:
-    features = read_all_features(folder)
-    if (features.sequences.lengths != 1).any():
-        raise ValueError(f"{folder} has sequences of several steps: extract pictures with --images")
-    return features.ids, features.sequences.values
+            raise UsageError(f"{vectors} has vectors without names: give the data set with --captions")
+        return image_blocks(vectors)
+    listed = read_captions(captions)
+    with usage():
+        part = listed if split is None else listed.part(split)
+    return image_blocks(vectors, listed, part)
 
 
 def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) -> None:

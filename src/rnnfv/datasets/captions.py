@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.storage.bounds import text_array
+from rnnfv.storage.lines import read_text
+
 __all__ = ["Captions", "read_captions"]
 
 _FLICKR8K_TEXT = "Flickr8k.token.txt"
@@ -152,7 +155,7 @@ def _parse_image(where: str, entry: Any) -> tuple[str, str, list[_Text]]:
         case {"filename": str(name), "split": str(split), "sentences": [*sentences]}:
             if folder := entry.get("filepath"):
                 name = f"{folder}/{name}"
-            return name, split, [_parse_sentence(f"{where} ({name})", sentence) for sentence in sentences]
+            return name, split, [_parse_sentence(f"{where} ({name!r:.100})", sentence) for sentence in sentences]
     raise ValueError(f'{where} must have "filename", "split" and "sentences"')
 
 
@@ -185,11 +188,8 @@ def _read_flickr8k(folder: Path) -> Captions:
 
 def _numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that hold anything, and their numbers."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-        return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): convert the file") from error
+    lines = read_text(path, "convert the file").split("\n")
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 # -- both ------------------------------------------------------------------------------------------
@@ -199,14 +199,18 @@ def _captions(path: Path, names: list[str], splits: list[str], sentences: Sequen
     seen: set[str] = set()
     for name, texts in zip(names, sentences, strict=True):
         if name in seen:
-            raise ValueError(f"{path}: the image {name!r} comes a second time: every image needs a name of its own")
+            raise ValueError(
+                f"{path}: the image {name!r:.100} comes a second time: every image needs a name of its own"
+            )
         if not texts:
-            raise ValueError(f"{path}: the image {name!r} has no sentence: remove it, and its row of the image vectors")
+            raise ValueError(
+                f"{path}: the image {name!r:.100} has no sentence: remove it, and its row of the image vectors"
+            )
         seen.add(name)
     together = [text for texts in sentences for text in texts]
     return Captions(
-        np.array(names, dtype=np.str_),
-        np.array(splits, dtype=np.str_),
+        text_array(str(path), names),
+        text_array(str(path), splits),
         np.arange(len(names)),
         [raw for raw, _ in together],
         [tokens for _, tokens in together],

@@ -52,7 +52,7 @@ def hmdb51_manifest(splits: Path | str, videos: Path | str | None = None) -> Man
         raise FileNotFoundError(
             f"{folder}: there are no lists <class>_test_split1.txt to <class>_test_split3.txt in it"
         )
-    lists = ClipLists()
+    lists = ClipLists(folder)
     for label in classes:
         for split in (1, 2, 3):
             for where, words in list_lines(folder / f"{label}_test_split{split}.txt"):

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.storage import atomic_file
+from rnnfv.storage.bounds import text_array
+from rnnfv.storage.lines import read_text
 
 _PARTS = ("train", "test", "")
 
@@ -60,34 +62,32 @@ def read_manifest(path: Path | str) -> Manifest:
         If it is not UTF-8, a column is missing, an id comes twice, or a split holds another word than train or test;
         the message names the file and the line.
     """
-    reader = read_table(path, "id, label, group, split1, ...")
-    columns = reader.fieldnames or []
+    columns, rows = read_table(path, "id, label, group, split1, ...")
     missing = [name for name in ("id", "label", "split1") if name not in columns]
     if missing:
         raise ValueError(f"{path}: the column {missing[0]!r} is missing; columns are id, label, group, split1, ...")
-    rows = list(reader)
     splits = sorted((name for name in columns if re.fullmatch(r"split\d+", name)), key=lambda name: (len(name), name))
     seen: set[str] = set()
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if not row["id"] or row["id"] in seen:
-            raise ValueError(f"{path}, line {line}: the id {row['id']!r} is empty or comes a second time")
+            raise ValueError(f"{path}, line {line}: the id {row['id']!r:.100} is empty or comes a second time")
         seen.add(row["id"])
         if row["label"] is None:
             raise ValueError(f"{path}, line {line} ends before its label")
         for name in splits:
             if row[name] not in _PARTS:
-                raise ValueError(f"{path}, line {line}: {name} is {row[name]!r}; it must be train, test or empty")
+                raise ValueError(f"{path}, line {line}: {name} is {row[name]!r:.100}; it must be train, test or empty")
     return Manifest(
-        np.array([row["id"] for row in rows], dtype=np.str_),
-        np.array([row["label"] for row in rows], dtype=np.str_),
-        np.array([row.get("group") or row["id"] for row in rows], dtype=np.str_),
-        {name: np.array([row[name] for row in rows], dtype=np.str_) for name in splits},
-        np.array([row["path"] or "" for row in rows], dtype=np.str_) if "path" in columns else None,
+        text_array(str(path), [row["id"] for _, row in rows]),
+        text_array(str(path), [row["label"] for _, row in rows]),
+        text_array(str(path), [row.get("group") or row["id"] for _, row in rows]),
+        {name: np.array([row[name] for _, row in rows], dtype=np.str_) for name in splits},
+        text_array(str(path), [row["path"] or "" for _, row in rows]) if "path" in columns else None,
     )
 
 
-def read_table(path: Path | str, columns: str) -> csv.DictReader[str]:
-    """Read a CSV: its rows, one after another.
+def read_table(path: Path | str, columns: str) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """Read a CSV.
 
     Parameters
     ----------
@@ -95,19 +95,26 @@ def read_table(path: Path | str, columns: str) -> csv.DictReader[str]:
     columns : str
         What it should have, for the message.
 
+    Returns
+    -------
+    columns : list of str
+    rows : list of (int, dict)
+        Each row's last line in the file, and its values; None where the row is too short.
+
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not UTF-8.
+        If it is not UTF-8, or a value has over 131,072 characters, as behind a quotation mark that is never closed.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is not a file: give a CSV with the columns {columns}")
+    reader = csv.DictReader(io.StringIO(read_text(path, "save it as CSV in UTF-8")))
     try:
-        return csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig")))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8") from error
+        return list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}: is a quotation mark not closed?") from error
 
 
 def write_manifest(path: Path | str, manifest: Manifest) -> None:
@@ -189,9 +196,15 @@ class ClipLists:
     """Gathers the clips of a data set of videos from its official lists, split after split.
 
     A clip is known by its path whatever its upper and lower case: lists and disks do not always agree on it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the lists, for messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._rows: dict[str, dict[str, str]] = {}
         self._splits: dict[str, dict[str, str]] = {}
 
@@ -234,12 +247,13 @@ class ClipLists:
         """
         keys = sorted(self._rows)
         paths, labels, groups = ([self._rows[key][name] for key in keys] for name in ("path", "label", "group"))
+        where = str(self._folder)
         return Manifest(
-            np.array([path.rpartition(".")[0] for path in paths], dtype=np.str_),
-            np.array(labels, dtype=np.str_),
-            np.array(groups, dtype=np.str_),
+            text_array(where, [path.rpartition(".")[0] for path in paths]),
+            text_array(where, labels),
+            text_array(where, groups),
             {name: np.array([parts.get(key, "") for key in keys], np.str_) for name, parts in self._splits.items()},
-            np.array(paths if videos is None else _found(Path(videos), paths), dtype=np.str_),
+            text_array(where, paths if videos is None else _found(Path(videos), paths)),
         )
 
 
@@ -247,10 +261,9 @@ def list_lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """File and line number, for messages, and the words of each line that has any."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give the folder of the data set's official split lists")
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if words := line.split():
-                yield f"{path}, line {number}", words
+    for number, line in enumerate(read_text(path, "fetch the lists again").split("\n"), start=1):
+        if words := line.split():
+            yield f"{path}, line {number}", words
 
 
 def _found(videos: Path, paths: list[str]) -> list[str]:

@@ -43,7 +43,7 @@ def ucf101_manifest(splits: Path | str, videos: Path | str | None = None) -> Man
     """
     folder = Path(splits)
     classes = _read_classes(folder / "classInd.txt")
-    lists = ClipLists()
+    lists = ClipLists(folder)
     for split in (1, 2, 3):
         for part in ("train", "test"):
             for where, words in list_lines(folder / f"{part}list0{split}.txt"):

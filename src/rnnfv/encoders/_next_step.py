@@ -315,9 +315,12 @@ class NextStepEncoder(SequenceEncoder):
         super()._set_state(state)
         if arrays is None:
             return
-        weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        network = self._new_network(len(weights["output.bias"]))
-        network.load_state_dict(weights)
+        weights = {name: torch.tensor(array, dtype=getattr(torch, self.dtype)) for name, array in arrays.items()}
+        if self.num_layers > len(weights):
+            raise ValueError(f"there are no weights for {self.num_layers} layers")
+        with torch.device("meta"):  # no memory for sizes that the weights may not have
+            network = self._new_network(len(weights["output.bias"]))
+        network.load_state_dict(weights, assign=True)
         try:
             device = pick_device(self.device)
         except ValueError as error:

@@ -104,6 +104,7 @@ class ChainFolder:
         record = self._read_record(folder)
         estimators = {}
         for name, kind in self.parts.items():
+            self._refuse_link(folder, name)
             estimators[name] = load(folder / name)
             if model_checksum(folder / name) != record.get(name) or not isinstance(estimators[name], kind):
                 self.fail(folder, f"{name} is not the one that {self.record} tells of")
@@ -142,6 +143,7 @@ class ChainFolder:
         give_ours = f"give a folder that `{self.command}` wrote"
         if not (folder / self.record).is_file():
             self.fail(folder, f"it has no file {self.record}", give_ours)
+        self._refuse_link(folder, self.record)
         record = read_json(folder / self.record)
         if record is None:
             self.fail(folder, f"{self.record} is not JSON")
@@ -155,10 +157,14 @@ class ChainFolder:
             self.fail(folder, f"the checksum of {self.record} is wrong")
         return record
 
+    def _refuse_link(self, folder: Path, name: str) -> None:
+        if (folder / name).resolve() != folder.resolve() / name:
+            self.fail(folder, f"{name} is a link", "copy what it leads to into the folder")
+
     def _own_file(self, folder: Path, entry: dict[str, str]) -> Path:
         """The path of a copied file, whose content is checked. A name or a link that leads elsewhere is refused."""
         path = folder / _BACKBONE / entry["file"]
-        if path.resolve().parent != folder.resolve() / _BACKBONE or not path.is_file():
+        if "\0" in entry["file"] or path.resolve().parent != folder.resolve() / _BACKBONE or not path.is_file():
             self.fail(folder, f"it has no file {_BACKBONE}/{entry['file']}")
         if file_identity(path)["sha256"] != entry.get("sha256"):
             self.fail(folder, f"the checksum of {_BACKBONE}/{path.name} is wrong")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from rich.progress import Progress, TextColumn
 from rnnfv import __version__
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.recipes._videos import Video
-from rnnfv.storage import atomic_file, write_features
+from rnnfv.storage import atomic_file, one_writer, read_features, remove_folder, write_features
 
 __all__ = ["ExtractionJob", "ExtractionSummary", "VideoFeatures"]
 
@@ -79,6 +80,9 @@ Extract = Callable[[list[Path], Callable[[int], None]], Generator[tuple[int, Vid
 class ExtractionJob:
     """Which videos and settings make a folder of features, and what of it is there.
 
+    A run that ends early leaves what is done of unfinished shards in ``out/.unfinished``, sealed by a checksum. The
+    next one takes it up, and removes it at its end.
+
     Parameters
     ----------
     videos : list of Video
@@ -90,6 +94,8 @@ class ExtractionJob:
     shard_size : int
     dtype : {"float32", "float16"}
         How values are stored.
+    together : int
+        So many videos of a shard, one after another, are done or not done together; it divides the shard's size.
     """
 
     def __init__(
@@ -100,11 +106,13 @@ class ExtractionJob:
         out: Path,
         shard_size: int,
         dtype: Literal["float16", "float32"] = "float32",
+        together: int = 1,
     ) -> None:
         if shard_size < 1:
             raise ValueError(f"shard_size must be at least 1; got {shard_size}")
         self._videos, self._out, self._report, self._dtype = videos, out, out / "report.csv", dtype
         self._shards = [range(i, min(i + shard_size, len(videos))) for i in range(0, len(videos), shard_size)]
+        self._together, self._unfinished = together, out / ".unfinished"
         self._under_way: dict[int, dict[int, VideoFeatures]] = {}
         self._metadata = {**origin, "rnnfv": __version__, **versions}
         sizes = [[video.id, video.name, video.size()] for video in videos]
@@ -124,23 +132,42 @@ class ExtractionJob:
         progress : bool
             Show the bar.
         """
+        if self._out.exists() and not self._out.is_dir():
+            raise ValueError(f"{self._out} is not a folder: give another output")
+        with one_writer(self._out / ".lock", self._out):
+            return self._run(extract, unit, progress)
+
+    def _run(self, extract: Extract, unit: str, progress: bool) -> ExtractionSummary:
         self._open()
-        waiting = [i for k, shard in enumerate(self._shards) if not self._is_finished(k) for i in shard]
+        self._take_up()
+        waiting = [
+            i
+            for k, shard in enumerate(self._shards)
+            if not self._is_finished(k)
+            for i in shard
+            if i not in self._under_way.get(k, ())
+        ]
         if self._report.exists() and not waiting:
             return self._summary(was_finished=True)
+        try:
+            self._extract(waiting, extract, unit, progress)
+        except BaseException:  # Ctrl-C, too
+            self._put_by()
+            raise
+        remove_folder(self._unfinished)
+        self._write_report()
+        return self._summary(was_finished=False)
+
+    def _extract(self, waiting: list[int], extract: Extract, unit: str, progress: bool) -> None:
         with progress_bar(progress, TextColumn("{task.fields[note]}")) as bar:
             tally = _Tally(bar, len(waiting), unit)
             with closing(extract([self._videos[i].path for i in waiting], tally.add_units)) as outcomes:
                 for k, outcome in outcomes:
                     self._add(waiting[k], outcome)
                     tally.add_video(outcome.status == "failed")
-        self._write_report()
-        return self._summary(was_finished=False)
 
     def _open(self) -> None:
         """Make the folder, or see that it is of this job."""
-        if self._out.exists() and not self._out.is_dir():
-            raise ValueError(f"{self._out} is not a folder: give another output")
         record = self._out / "job.json"
         found = read_json(record)
         if found is None:
@@ -160,11 +187,13 @@ class ExtractionJob:
         outcomes = self._under_way.setdefault(k, {})
         outcomes[i] = outcome
         if len(outcomes) == len(self._shards[k]):
-            self._write_shard(k, self._under_way.pop(k))
+            write_json(self._part(k), self._write(self._part(k), k, outcomes))
+            del self._under_way[k]
 
-    def _write_shard(self, k: int, outcomes: dict[int, VideoFeatures]) -> None:
+    def _write(self, part: Path, k: int, outcomes: dict[int, VideoFeatures]) -> list[dict[str, Any]]:
+        """Write the features of videos of a shard beside where their rows are to be; the rows."""
         rows, ids, features = [], [], []
-        for i in self._shards[k]:
+        for i in sorted(outcomes):
             video, (*told, vectors) = self._videos[i], outcomes[i]
             steps = 0 if vectors is None else len(vectors)
             rows.append(dict(zip(_HEADER, [video.id, video.name, *told, steps], strict=True)))
@@ -172,10 +201,43 @@ class ExtractionJob:
                 ids.append(video.id)
                 features.append(vectors)
         if features:
-            write_features(self._out, ids, features, shard=k, dtype=self._dtype, metadata=self._metadata)
+            write_features(part.parent, ids, features, shard=k, dtype=self._dtype, metadata=self._metadata)
         else:
-            self._part(k).with_suffix(".parquet").unlink(missing_ok=True)
-        write_json(self._part(k), rows)
+            part.with_suffix(".parquet").unlink(missing_ok=True)
+        return rows
+
+    def _put_by(self) -> None:
+        """Keep what is done of unfinished shards for the next call."""
+        for k, outcomes in self._under_way.items():
+            part, together = self._unfinished / self._part(k).name, self._together
+            done = Counter(i // together for i in outcomes)
+            groups = {g for g in done if done[g] == len(self._videos[g * together : (g + 1) * together])}
+            whole = {i: outcome for i, outcome in outcomes.items() if i // together in groups}
+            if whole:
+                write_json(part, self._sealed(part, self._write(part, k, whole)))
+
+    def _take_up(self) -> None:
+        """Take what an earlier call has put by. Where its seal is broken, or another job's, it is made again."""
+        number = {video.id: i for i, video in enumerate(self._videos)}
+        for k in range(len(self._shards)):
+            part = self._unfinished / self._part(k).name
+            record = read_json(part)
+            rows = record.get("rows") if isinstance(record, dict) else None
+            if rows is None or self._is_finished(k) or record != self._sealed(part, rows):
+                continue
+            has_features = any(row["steps"] for row in rows)
+            features = iter(read_features(part.with_suffix(".parquet")).sequences if has_features else ())
+            for row in rows:
+                told = {name: row[name] for name in VideoFeatures._fields if name in row}
+                vectors = next(features) if row["steps"] else None
+                self._add(number[row["id"]], VideoFeatures(**told, features=vectors))
+
+    def _sealed(self, part: Path, rows: Any) -> dict[str, Any]:
+        """Rows, and a checksum over them, the features beside them and the job."""
+        features = part.with_suffix(".parquet")
+        seal = hashlib.sha256(json.dumps([self._description, rows]).encode())
+        seal.update(features.read_bytes() if features.exists() else b"")
+        return {"rows": rows, "seal": seal.hexdigest()}
 
     def _write_report(self) -> None:
         with atomic_file(self._report) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -18,7 +18,7 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file; None where there is none, or something else."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, RecursionError, ValueError):
         return None
 
 

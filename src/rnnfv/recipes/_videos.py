@@ -62,17 +62,17 @@ def _find_pictures(source: Path) -> list[Video]:
 
 
 def _read_manifest(manifest: Path, source: Path) -> list[Video]:
-    reader = read_table(manifest, "id and path")
+    columns, rows = read_table(manifest, "id and path")
     for column in ("id", "path"):
-        if column not in (reader.fieldnames or ()):
+        if column not in columns:
             raise ValueError(f"{manifest}: the column {column!r} is missing; it takes id and path to name videos")
     videos: dict[str, Video] = {}
-    for row in reader:
+    for line, row in rows:
         name, path = row["id"], row["path"]
         if not name or not path:
-            raise ValueError(f"{manifest}, line {reader.line_num}: the id or the path is empty")
+            raise ValueError(f"{manifest}, line {line}: the id or the path is empty")
         if name in videos:
-            raise ValueError(f"{manifest}, line {reader.line_num}: the id {name!r} comes a second time")
+            raise ValueError(f"{manifest}, line {line}: the id {name!r} comes a second time")
         beside = manifest.parent / path
         videos[name] = Video(name, beside if beside.exists() and not (source / path).exists() else source / path, path)
     return list(videos.values())

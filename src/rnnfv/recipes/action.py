@@ -95,6 +95,9 @@ class Settings:
         for name in ("seeds", "hidden_size", "projection_size", "max_epochs", "n_reduced"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: it must be at least 1")
+        for name, least in (("deltas", 0), ("components", 1)):
+            if min(getattr(self, name) or [least]) < least:
+                raise ValueError(f"{name} are {getattr(self, name)}: they must be at least {least}")
 
 
 @dataclass

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
@@ -28,12 +27,15 @@ from rnnfv.storage import (
     atomic_file,
     count_sequences,
     feature_shards,
+    file_identity,
     load,
     model_checksum,
     move_file,
+    one_writer,
     read_features,
     refuse_repeated_ids,
     remove_folder,
+    write_npy,
 )
 
 __all__ = ["EncodingSummary", "encode_features"]
@@ -107,12 +109,23 @@ def encode_features(
     ValueError
         If the model cannot transform, an id occurs twice, no sequence at all could be encoded, or the output or
         the parts are of another model or of other features.
+    BlockingIOError
+        If another program writes the same output.
     """
     job = _Job(as_path(features), as_path(model), as_path(out))
+    if job.is_finished() and not (job.parts.exists() or job.lock.exists()):
+        return job.summary(was_finished=True)
+    with one_writer(job.lock, job.out):
+        return _finish(job, as_path(model), engine, progress)
+
+
+def _finish(job: _Job, model: Path, engine: Engine, progress: bool) -> EncodingSummary:
+    """Do what is not done yet."""
     if job.is_finished():
+        remove_folder(job.parts)  # left by a stop after the very last step
         return job.summary(was_finished=True)
     refuse_repeated_ids(job.shards)
-    estimator = _load_transformer(as_path(model))
+    estimator = _load_transformer(model)
     job.open_parts()
     waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
     with progress_bar(progress, _Rate()) as bar:
@@ -180,10 +193,12 @@ def _encode_shard(estimator: Any, shard: Path, tell: Tell) -> _Encoded:
 
 def _write_part(part: Path, shard: _Encoded) -> None:
     """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+    sha256 = None
     if shard.vectors is not None:
-        with atomic_file(part.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, np.asarray(shard.vectors))
-    write_json(part, {"ids": shard.ids, "failures": shard.failures})
+        with atomic_file(part.with_suffix(".npy")) as temporary:
+            write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
+        sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
+    write_json(part, {"ids": shard.ids, "failures": shard.failures, "sha256": sha256})
 
 
 def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
@@ -205,6 +220,7 @@ class _Job:
             raise ValueError(f"the output must be a .npy file; got {out}")
         self.out, self.table = out, out.with_suffix(".csv")
         self.parts, self.record = out.with_name(f"{out.name}.parts"), out.with_name(f"{out.name}.job.json")
+        self.lock = out.with_name(f".{out.name}.lock")
         self.shards = feature_shards(features)
         self.description = {
             "format": "rnnfv-encoding",
@@ -225,7 +241,6 @@ class _Job:
             raise ValueError(
                 f"{self.out} exists and is not of this model and these features: delete it or give another output"
             )
-        remove_folder(self.parts)  # left by a stop after the very last step
         return True
 
     def open_parts(self) -> None:
@@ -247,7 +262,7 @@ class _Job:
     def join(self) -> None:
         """Join the parts. The output appears last, so that its presence says that all is done."""
         first_reason = self._write_table()
-        paths = [self.part(i).with_suffix(".npy") for i in range(len(self.shards)) if self._read_part(i)[0]]
+        paths = [self._vectors(i) for i in range(len(self.shards)) if self._read_part(i)[0]]
         if not paths:
             remove_folder(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
@@ -263,6 +278,14 @@ class _Job:
         with self.table.open(encoding="utf-8", newline="") as file:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
+
+    def _vectors(self, i: int) -> Path:
+        """The vectors of part i, as they were written; a part that is damaged is given up."""
+        path = self.part(i).with_suffix(".npy")
+        if not path.exists() or file_identity(path)["sha256"] != read_json(self.part(i))["sha256"]:
+            self.part(i).unlink()
+            raise ValueError(f"{path} is damaged: start the same command again, and that part is made anew")
+        return path
 
     def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
         note = read_json(self.part(i))
@@ -288,14 +311,13 @@ def _concatenate(paths: list[Path], target: Path) -> None:
     """Join .npy files of equal width through the disk: one of them at a time is in memory."""
     shape, dtype = _header(paths[0])
     rows = sum(_header(path)[0][0] for path in paths)
-    joined = open_memmap(target, mode="w+", dtype=dtype, shape=(rows, *shape[1:]))
-    row = 0
-    for path in paths:
-        with path.open("rb") as file:
-            part = np.load(file)
-        joined[row : row + len(part)] = part
-        row += len(part)
-    joined.flush()
+    write_npy(target, (rows, *shape[1:]), dtype, map(_read, paths))
+
+
+def _read(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        vectors: NDArray[Any] = np.load(file)
+    return vectors
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:

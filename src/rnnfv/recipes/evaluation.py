@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -14,10 +14,11 @@ from rnnfv.datasets.captions import Captions
 from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import Cosines, retrieval_ranks
 from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
-from rnnfv.recipes.sentences import SentenceSettings, Texts
+from rnnfv.recipes.sentence_settings import SentenceSettings
+from rnnfv.recipes.sentences import Texts
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = ["Combination", "Parts", "fit_models", "mean_report", "parts_of", "query_rows", "reader_of"]
+__all__ = ["Combination", "Parts", "fit_models", "mean_report", "parts_of", "query_rows", "reader_of", "seen_images"]
 
 _EXTRA_WORDS = 20_000  # of each file's most frequent ones: for sentences that come after fitting
 
@@ -31,12 +32,16 @@ class Parts:
     train, validation, test : Pairs
     test_captions : Captions
         Names and sentences of ``test``.
+    seen : dict of list of str
+        Names of the images that models are "fitted on" and "chosen by". They are kept with a model, so that it is not
+        reported on them later.
     """
 
     train: Pairs
     validation: Pairs
     test: Pairs
     test_captions: Captions
+    seen: dict[str, list[str]] = field(default_factory=dict)
 
 
 def parts_of(captions: Captions, vectors: NDArray[Any], split: str = "test") -> Parts:
@@ -56,8 +61,32 @@ def parts_of(captions: Captions, vectors: NDArray[Any], split: str = "test") -> 
     if split == "val":
         images = np.arange(len(validation.filenames))
         test, validation = validation.take(images % 2 == 1), validation.take(images % 2 == 0)
-    train, chooses, tests = (pairs_of(part, vectors) for part in (captions.part("train"), validation, test))
-    return Parts(train, chooses, tests, test)
+    train = captions.part("train")
+    fits, chooses, tests = (pairs_of(part, vectors) for part in (train, validation, test))
+    seen = {"fitted on": train.filenames.tolist(), "chosen by": validation.filenames.tolist()}
+    return Parts(fits, chooses, tests, test, seen)
+
+
+def seen_images(model: RetrievalModel, names: Iterable[str]) -> tuple[str, list[str]] | None:
+    """How a model has seen images before, "fitted on" or "chosen by", and which of the names those are.
+
+    Parameters
+    ----------
+    model : RetrievalModel
+        With a note of what it has seen, such as `fit_models` gives it.
+    names : iterable of str
+
+    Returns
+    -------
+    (str, list of str) or None
+        None where it has seen none of them.
+    """
+    names = list(names)
+    for how, seen in model.note.get("seen", {}).items():
+        known = set(seen)
+        if found := [name for name in names if name in known]:
+            return how, found
+    return None
 
 
 def reader_of(words: Sequence[str], learnt_from: Iterable[Any], others: Iterable[Any]) -> SentenceReader:
@@ -68,11 +97,12 @@ def reader_of(words: Sequence[str], learnt_from: Iterable[Any], others: Iterable
     words : sequence of str
         Paths of files of word vectors.
     learnt_from : iterable of sentences
-        What encoders are fitted on: only its words are targets of a net that predicts symbols.
+        What encoders are fitted on: only its words are targets of a net that predicts symbols, and the end token is
+        their mean where the files have none.
     others : iterable of sentences
         Their words are looked up, and nothing else is learnt from them.
     """
-    return SentenceReader(list(words), extra_words=_EXTRA_WORDS).fit(chain(learnt_from, others))
+    return SentenceReader(list(words), extra_words=_EXTRA_WORDS).fit(learnt_from, others=others)
 
 
 def fit_models(
@@ -110,8 +140,12 @@ def fit_models(
         reader = reader_of(
             words, learnt_from, chain(parts.train.texts, parts.validation.texts, parts.test.texts, others)
         )
+    seen = dict(parts.seen)
+    if isinstance(words, RetrievalModel):
+        for how, names in words.note.get("seen", {}).items():
+            seen[how] = list(dict.fromkeys([*seen.get(how, []), *names]))
     for seed in seeds:
-        yield fit_retrieval(
+        model = fit_retrieval(
             parts.train,
             parts.validation,
             settings,
@@ -122,6 +156,8 @@ def fit_models(
             engine=engine,
             report=report,
         )
+        model.note["seen"] = seen
+        yield model
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def extract_features(
 
     Videos are sorted by id and cut into fixed shards. Shard k is ``part-<k>.parquet`` (`rnnfv.storage`), absent where
     all its videos failed, and then ``part-<k>.json``, whose presence says that the shard is finished. A call after a
-    stop (Ctrl-C, kill, power cut) does the unfinished shards and gives the same bytes; after the end it does nothing.
+    stop goes on and gives the same bytes; after the end it does nothing. Ctrl-C or an error costs the videos that were
+    being decoded; a kill or a power cut costs the shards under way.
     In memory are the shards under way (one, or a few where one video is much longer than others) and two blocks of
     frames a process.
 

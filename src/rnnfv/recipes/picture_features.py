@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["extract_pictures"]
 
-_AT_ONCE = 32  # pictures handed to the backbone
+_AT_ONCE = 32  # pictures handed to the backbone, at most
 
 
 def extract_pictures(
@@ -85,23 +85,25 @@ def extract_pictures(
         raise ValueError(f"{backbone.name} takes clips of 16 frames, and a picture is one: choose another backbone")
     pictures = list_videos(Path(source), None if manifest is None else Path(manifest), pictures=True)
     origin = {"backbone": backbone.description(), "kind": "pictures"}
-    job = ExtractionJob(pictures, origin, {"decoder": decoder_version("Pillow", "pillow")}, as_path(out), shard_size)
+    versions = {"decoder": decoder_version("Pillow", "pillow")}
+    together = max(n for n in range(1, _AT_ONCE + 1) if shard_size % n == 0)
+    job = ExtractionJob(pictures, origin, versions, as_path(out), shard_size, together=together)
     make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
     workers = engine.processes if workers is None else workers
-    worker = NetWorker(make, backbone.description(), partial(_read, workers, shard_size))
+    worker = NetWorker(make, backbone.description(), partial(_read, workers, together))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)
 
 
 def _read(
-    workers: int | None, shard_size: int, backbone: Backbone, paths: Sequence[Path], tell: Callable[[int], None]
+    workers: int | None, together: int, backbone: Backbone, paths: Sequence[Path], tell: Callable[[int], None]
 ) -> Generator[tuple[int, VideoFeatures]]:
     """The index of each picture and what came of it.
 
-    Batches are made within a shard. So they do not depend on which picture was decoded first, nor on what an earlier
-    call has done; nor do the last bits of the vectors.
+    Batches are made within groups of ``together`` pictures. So they do not depend on which picture was decoded first,
+    nor on what an earlier call has done; nor do the last bits of the vectors.
     """
     frames: dict[int, NDArray[np.uint8]] = {}  # shape (1, height, width, 3) each
-    left = [min(shard_size, len(paths) - start) for start in range(0, len(paths), shard_size)]
+    left = [min(together, len(paths) - start) for start in range(0, len(paths), together)]
     with closing(decode_ahead(paths, None, backbone.prepare, workers=count_workers(workers))) as events:
         for event in events:
             if isinstance(event, Block):
@@ -110,24 +112,22 @@ def _read(
             if isinstance(event, Failed):
                 frames.pop(event.index, None)
                 yield event.index, VideoFeatures("failed", event.reason)
-            k = event.index // shard_size
+            k = event.index // together
             left[k] -= 1
             if left[k] == 0:
-                shard = {i: frames.pop(i) for i in range(k * shard_size, (k + 1) * shard_size) if i in frames}
-                yield from _through_net(shard, backbone, tell)
+                group = {i: frames.pop(i) for i in range(k * together, (k + 1) * together) if i in frames}
+                yield from _through_net(group, backbone, tell)
 
 
 def _through_net(
     frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None]
 ) -> Generator[tuple[int, VideoFeatures]]:
-    """Pictures of one shape share batches."""
+    """Pictures of one shape are a batch."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, frame in frames.items():
         by_shape.setdefault(frame.shape, []).append(i)
-    for members in by_shape.values():
-        for start in range(0, len(members), _AT_ONCE):
-            batch = members[start : start + _AT_ONCE]
-            vectors = vectors_of(backbone, np.concatenate([frames[i] for i in batch]))
-            tell(len(batch))
-            for i, vector in zip(batch, vectors, strict=True):
-                yield i, outcome_of(End(i, 1, 1, is_short=False), vector[None])
+    for batch in by_shape.values():
+        vectors = vectors_of(backbone, np.concatenate([frames[i] for i in batch]))
+        tell(len(batch))
+        for i, vector in zip(batch, vectors, strict=True):
+            yield i, outcome_of(End(i, 1, 1, is_short=False), vector[None])

@@ -260,7 +260,7 @@ def backbone_of_features(folder: str | Path) -> tuple[dict[str, Any] | None, Sam
 
 def _origin(shard: Path) -> tuple[dict[str, Any] | None, Sampling | None]:
     try:
-        metadata = pq.read_schema(opened(shard)).metadata or {}
+        metadata = pq.read_metadata(opened(shard)).metadata or {}  # the copy over which the shard's checksum goes
         note = json.loads(metadata.get(b"rnnfv", b"{}"))
         if "backbone" not in note:
             return None, None

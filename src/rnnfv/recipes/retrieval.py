@@ -19,15 +19,8 @@ from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes.recognizer import backbone_of_features
-from rnnfv.recipes.sentences import (
-    SentenceSettings,
-    Texts,
-    block_rows,
-    encode,
-    encoded_blocks,
-    fit_sentence_side,
-    is_net,
-)
+from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
+from rnnfv.recipes.sentences import Texts, block_rows, encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
 
@@ -48,6 +41,7 @@ __all__ = [
 _PARTS = {"sentences": Pipeline, "cca": RegularizedCCA}
 FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
 ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+_FALLS = 2  # weaker regularisations in a row that may be worse than the best
 _IN_MEMORY = 8 << 30  # bytes of all vectors up to which they are kept; beyond it smaller sums of them are streamed
 _QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which an epoch is judged, and how many at most
 
@@ -161,7 +155,10 @@ def load_retrieval(folder: str | Path) -> RetrievalModel:
         If the folder is missing, damaged, changed, of another kind, or of a newer format.
     """
     estimators, record, _ = FOLDER.read(Path(folder))
-    return RetrievalModel(estimators["sentences"], estimators["cca"], record["note"])
+    note = record.get("note")
+    if not isinstance(note, dict):
+        FOLDER.fail(Path(folder), f"{FOLDER.record} does not tell how the model was fitted")
+    return RetrievalModel(estimators["sentences"], estimators["cca"], note)
 
 
 def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:
@@ -215,7 +212,8 @@ def fit_retrieval(
     corpus : sentences, optional
         Mixtures and nets learn from these instead of the training sentences (SPEC S17).
     etas : sequence of float
-        Regularisations of the CCA to choose from.
+        Regularisations of the CCA to choose from. They are tried from the largest on, until two in a row are worse than
+        the best.
     seed : int
     engine : Engine
         Where vectors are made and summed that do not fit in memory together.
@@ -225,24 +223,22 @@ def fit_retrieval(
     Returns
     -------
     RetrievalModel
-        Its note has ``"chosen"``: eta, the recall in validation of each, and the epoch.
+        Its note has ``"chosen"``: eta, the recall in validation of each that was tried, and the epoch.
     """
     if not etas:
         raise ValueError("there is no eta to choose from: give one or more")
     judge = None
-    if is_net(settings.encoder) and settings.max_epochs > 1:
-        judge = _EpochJudge(train, validation, settings.max_epochs, etas, report)
+    if is_net(settings.encoder) and settings.epochs > 1:
+        judge = _EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
     side = fit_sentence_side(settings, reader, train.texts if corpus is None else corpus, seed=seed, judge=judge)
+    if settings.pca is not None:
+        report(f"PCA to {settings.pca} numbers")
+        side = with_pca(side, train.texts, settings.pca, seed)
     vectors = encode(side, validation.texts)
-    recalls: dict[float, float] = {}
-    for cca in _path(side, train, etas, engine, report):
-        recall = _recall(cca, vectors, validation)
-        report(f"eta {cca.regularization:g}: recalls sum to {recall:.1f} in validation")
-        if not recalls or recall > max(recalls.values()):
-            best = cca
-        recalls[cca.regularization] = recall
-    chosen: dict[str, Any] = {"eta": best.regularization, "recalls": [[eta, recalls[eta]] for eta in etas]}
+    path = _path(side, train, sorted(etas, reverse=True), engine, report)
+    best, recalls = _best_of(path, vectors, validation, report)
+    chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}
     if is_net(settings.encoder):
         chosen["epoch"] = side["encoder"].best_epoch_
     return RetrievalModel(side, best, {"settings": asdict(settings), "seed": seed, "chosen": chosen})
@@ -265,6 +261,27 @@ def words_of(model: RetrievalModel, dim: int = 300) -> SentenceReader:
     words = Sequences(np.arange(n_words), np.arange(n_words + 1), reader.vectors_)
     blocks = (model.cca.transform(block)[:, :dim] for _, block in encoded_blocks(model.sentences, words))
     return reader.with_vectors(normalize(np.concatenate(list(blocks))))
+
+
+def _best_of(
+    path: Iterator[RegularizedCCA], vectors: NDArray[np.float32], validation: Pairs, report: Callable[[str], None]
+) -> tuple[RegularizedCCA, list[tuple[float, float]]]:
+    """The CCA of the highest recall in validation, and the eta and recall of each that was tried.
+
+    The path goes from strong regularisation to weak, which takes longer; it ends after `_FALLS` without a new best.
+    """
+    recalls: list[tuple[float, float]] = []
+    highest, since = -math.inf, 0
+    for cca in path:
+        recall = _recall(cca, vectors, validation)
+        report(f"eta {cca.regularization:g}: recalls sum to {recall:.1f} in validation")
+        recalls.append((cca.regularization, recall))
+        since += 1
+        if recall > highest:
+            best, highest, since = cca, recall, 0
+        if since == _FALLS:
+            break
+    return best, recalls
 
 
 class _EpochJudge:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
 from rnnfv.recipes.sentences import encoded_blocks
-from rnnfv.storage import VectorIndex, file_identity, open_index, read_all_features
+from rnnfv.storage import VectorIndex, file_identity, one_writer, open_index, read_all_features
 from rnnfv.video.backbones import from_description
 
 __all__ = ["IMAGES", "SENTENCES", "Searcher"]
 
 IMAGES, SENTENCES = "images", "sentences"
-_ROWS = 50_000  # items encoded and appended together
+_ROWS = 50_000  # items appended together
+_Block = tuple[list[str], NDArray[Any]]  # names, and their vectors in the common space
 
 
 class Searcher:
@@ -38,15 +40,18 @@ class Searcher:
         self.model = Combination(tuple(load_retrieval(folder) for folder in folders))
         self._identity = [file_identity(Path(folder) / FOLDER.record)["sha256"] for folder in folders]
 
-    def index_images(self, names: Sequence[str], vectors: NDArray[Any], out: str | Path, pictures: str = "") -> int:
+    def index_images(
+        self, blocks: Iterable[tuple[Sequence[str], NDArray[Any]]], out: str | Path, pictures: str = ""
+    ) -> int:
         """Add images to an index, which is made where there is none.
+
+        Of the image vectors one block is in memory; of those in the common space 50,000 and a block.
 
         Parameters
         ----------
-        names : sequence of str, n of them
-            Such as file names. Those that the index has already are passed by.
-        vectors : ndarray of shape (n, d)
-            Image vectors, perhaps mapped from a file.
+        blocks : iterable of (names, ndarray of shape (n, d))
+            Names, such as file names, and the vectors of these images, as `rnnfv.datasets.image_vectors.image_blocks`
+            gives them. Those that the index has already are passed by.
         out : str or Path
             Folder of the index.
         pictures : str
@@ -57,21 +62,36 @@ class Searcher:
         int
             Images added.
         """
-        rows = {name: row for row, name in enumerate(names)}
-        return self._add(out, IMAGES, rows, lambda some: self.model.encode_images(vectors[some]), pictures)
+
+        def encoded(known: set[str]) -> Iterator[_Block]:
+            for names, vectors in blocks:
+                new = [row for row, name in enumerate(names) if name not in known]
+                if new:
+                    yield [names[row] for row in new], self.model.encode_images(vectors[new])
+
+        return self._add(out, IMAGES, encoded, pictures)
 
     def index_sentences(self, texts: Iterable[str], out: str | Path) -> tuple[int, int]:
         """Add sentences to an index, which is made where there is none. A sentence is its own id, and added once.
+
+        In memory are the different sentences, and the vectors of 50,000.
 
         Returns
         -------
         added, without_words : int
             Sentences added; and those left out because no word of theirs is known.
         """
-        different = list(dict.fromkeys(text for text in texts if text.strip()))
-        unknown = self._without_words(different)
-        ids = {text: text for i, text in enumerate(different) if i not in unknown}
-        return self._add(out, SENTENCES, ids, self.model.encode_sentences), len(unknown)
+        unknown: set[str] = set()
+
+        def encoded(known: set[str]) -> Iterator[_Block]:
+            lines = (text for text in texts if text.strip())
+            while some := list(islice(lines, _ROWS)):
+                new = [text for text in dict.fromkeys(some) if text not in known and text not in unknown]
+                unknown.update(new[i] for i in self._without_words(new))
+                if new := [text for text in new if text not in unknown]:
+                    yield new, self.model.encode_sentences(new)
+
+        return self._add(out, SENTENCES, encoded), len(unknown)
 
     def find_images(self, sentence: str, index: str | Path, top: int = 10) -> tuple[list[tuple[str, float]], str]:
         """The images nearest to a sentence, best first, and the folder of their pictures.
@@ -132,33 +152,32 @@ class Searcher:
         return unknown
 
     def _add(
-        self,
-        out: str | Path,
-        kind: str,
-        rows: dict[str, Any],
-        encode: Callable[[list[Any]], NDArray[Any]],
-        pictures: str = "",
+        self, out: str | Path, kind: str, encoded: Callable[[set[str]], Iterator[_Block]], pictures: str = ""
     ) -> int:
-        if not rows:
-            raise ValueError(f"there are no {kind} to index")
+        """Append what ``encoded`` makes, given the ids that are known so far; how many that was."""
+        out = Path(out)
+        with one_writer(out / ".job.lock", out):
+            return self._add_new(out, kind, encoded, pictures)
+
+    def _add_new(self, out: Path, kind: str, encoded: Callable[[set[str]], Iterator[_Block]], pictures: str) -> int:
         known: set[str] = set()
         index = None
-        if Path(out).exists():
+        if not VectorIndex.can_begin(out):
             index = self._open(out, kind)
             if pictures and pictures != index.metadata["pictures"]:
                 raise ValueError(f"the pictures of {out} are in {index.metadata['pictures']!r}: leave --pictures out")
             known = set(index.ids())
-        new = [name for name in rows if name not in known]
-        for start in range(0, len(new), _ROWS):
-            some = new[start : start + _ROWS]
-            vectors = encode([rows[name] for name in some])
+        added = 0
+        for names, vectors in _gathered(encoded(known), known):
             if index is None:
                 metadata = {"kind": kind, "models": self._identity, "pictures": pictures}
                 index = VectorIndex.create(out, vectors.shape[1], metadata=metadata)
-            index.append(some, vectors)
-        if index is not None:
-            index.pack()
-        return len(new)
+            index.append(names, vectors)
+            added += len(names)
+        if index is None:
+            raise ValueError(f"there are no {kind} to index")
+        index.pack()
+        return added
 
     def _open(self, folder: str | Path, kind: str) -> VectorIndex:
         index = open_index(folder)
@@ -167,6 +186,21 @@ class Searcher:
         if index.metadata.get("models") != self._identity:
             raise ValueError(f"{folder} was made with other models: give those, in that order, or index again")
         return index
+
+
+def _gathered(blocks: Iterable[_Block], known: set[str]) -> Iterator[_Block]:
+    """Blocks put together to larger ones; their names are known from then on."""
+    names: list[str] = []
+    parts: list[NDArray[Any]] = []
+    for some, vectors in blocks:
+        known.update(some)
+        names += some
+        parts.append(vectors)
+        if len(names) >= _ROWS:
+            yield names, np.concatenate(parts)
+            names, parts = [], []
+    if names:
+        yield names, np.concatenate(parts)
 
 
 def _found(index: VectorIndex, query: NDArray[np.float32], top: int) -> list[tuple[str, float]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,18 @@ from sklearn.decomposition import FastICA
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import normalize
 
+from rnnfv.decomposition import GramPCA
 from rnnfv.encoders.mean import MeanPooling
 from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.encoders.recurrent import RNNFisherVector
 from rnnfv.normalization import PowerNormalizer
+from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
 from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = [
-    "ENCODERS",
-    "SentenceSettings",
-    "Texts",
-    "block_rows",
-    "encode",
-    "encoded_blocks",
-    "fit_sentence_side",
-    "is_net",
-]
+__all__ = ["Texts", "block_rows", "encode", "encoded_blocks", "fit_sentence_side", "with_pca"]
 
-ENCODERS = ("mean", "tf-idf", "gmm-fv", "lmm-fv", "hglmm-fv", "mm-ens", "rnn-fv", "rnn-fv-clsf")
 _FAMILIES = {
     "gmm-fv": ["gaussian"],
     "lmm-fv": ["laplacian"],
@@ -41,67 +32,10 @@ _FAMILIES = {
 _ICA_SAMPLE, _ICA_ITERATIONS = 50_000, 200  # running words, and rounds at most
 _CLASSIFICATION_COORDINATES = 72_000
 _ICA_SCALE = 10.0  # SPEC S2: [18] multiplied its vectors by it
+_PCA_SENTENCES = 300_000  # that PCA is fitted on, at most (SPEC S21)
 _BLOCK_VALUES = 1 << 27  # numbers of the vectors made together: 512 MiB in float32
 
 Texts = Any  # sentences that can be counted and sliced, such as a list; each a string, or a list of words
-
-
-@dataclass(frozen=True)
-class SentenceSettings:
-    """How sentences are encoded.
-
-    Parameters
-    ----------
-    encoder : str
-        One of `ENCODERS`.
-    is_reversed : bool
-        Read the words from the last to the first; the end stays the end (SPEC S18).
-    has_ica : bool
-        Turn the word vectors to independent components, of length one, times 10, as [18] did for its mixtures.
-    n_components : int
-        Of a mixture (SPEC S2: 30).
-    hidden_size : int, optional
-        Of a net. Default: 100, and 512 for "rnn-fv-clsf" (SPEC S14).
-    coordinates : int, optional
-        Keep so many random numbers of a net's vectors (SPEC S21). Default: all; 72,000 for "rnn-fv-clsf" (S5).
-    max_epochs : int
-        Of a net.
-    dropout, weight_decay, learning_rate : float
-        Of a net.
-    batch_size : int
-        Sentences of one training step.
-    device : str
-        Where nets and mixtures are trained.
-    """
-
-    encoder: str = "rnn-fv"
-    is_reversed: bool = False
-    has_ica: bool = False
-    n_components: int = 30
-    hidden_size: int | None = None
-    coordinates: int | None = None
-    max_epochs: int = 8
-    dropout: float = 0.0
-    weight_decay: float = 0.0
-    learning_rate: float = 1e-3
-    batch_size: int = 16
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.encoder not in ENCODERS:
-            raise ValueError(f"there is no encoder {self.encoder!r}: choose among {', '.join(ENCODERS)}")
-        for name in ("n_components", "hidden_size", "coordinates", "max_epochs", "batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}: it must be at least 1")
-        if self.is_reversed and not is_net(self.encoder):
-            raise ValueError(f"{self.encoder} does not see the order of words: reversing them changes nothing")
-        if self.has_ica and (is_net(self.encoder) or self.encoder == "tf-idf"):
-            raise ValueError(f"ICA is for mean pooling and mixtures, not for {self.encoder}")
-
-
-def is_net(encoder: str) -> bool:
-    """Whether the encoder is a recurrent net."""
-    return encoder.startswith("rnn-fv")
 
 
 def fit_sentence_side(
@@ -117,6 +51,7 @@ def fit_sentence_side(
     Parameters
     ----------
     settings : SentenceSettings
+        But for ``pca``, which `with_pca` does.
     reader : SentenceReader or None
         Fitted on all sentences whose words it is to know, those that are learnt from first. None for "tf-idf".
     texts : list of sentences, or a `rnnfv.text.corpora.Corpus`
@@ -134,8 +69,8 @@ def fit_sentence_side(
         return Pipeline([("encoder", BagOfWords().fit(texts))])
     if reader is None:
         raise ValueError(f"{settings.encoder} needs word vectors")
-    reader = reader.with_order(end_token=is_net(settings.encoder), reverse=settings.is_reversed)
-    if settings.has_ica:
+    reader = reader.with_order(end_token=is_net(settings.encoder), reverse=settings.reverse)
+    if settings.ica:
         reader = reader.with_vectors(_independent(reader, texts, seed))
     seqs = reader.transform(texts)
     encoder = _encoder(settings, seed)
@@ -163,7 +98,8 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
     items: Any = texts
     if "words" in side.named_steps:
         items, side = texts if isinstance(texts, Sequences) else side["words"].transform(texts), side[1:]
-    size = block_rows(side.transform(items[:1]).shape[1])
+    width = len(side["pca"].mean_) if "pca" in side.named_steps else side.transform(items[:1]).shape[1]
+    size = block_rows(width)
     for start in range(0, len(items), size):
         rows = slice(start, min(start + size, len(items)))
         yield rows, side.transform(items[rows])
@@ -172,6 +108,43 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
 def block_rows(width: int) -> int:
     """Sentences whose vectors of this width are made together."""
     return max(1, _BLOCK_VALUES // width)
+
+
+def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0) -> Pipeline:
+    """The chain with a PCA of its vectors behind it (SPEC S21), fitted on a random sample of the training sentences.
+
+    Of n sentences and vectors of d numbers, with n above d, the vectors come in blocks and are never together:
+    see `rnnfv.GramPCA.fit_blocks` for memory and time. Else they are held, in less memory than that takes.
+
+    Parameters
+    ----------
+    side : Pipeline
+        As `fit_sentence_side` gives it.
+    texts : list of sentences
+        Of which 300,000 are sampled, where there are more.
+    n_components : int
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If the vectors have no more numbers than that, or the sentences are not more.
+    """
+    width = encode(side, texts[:1]).shape[1]
+    if n_components >= min(width, len(texts)):
+        raise ValueError(
+            f"PCA to {n_components} numbers needs more than so many sentences, and vectors of more numbers: there are "
+            f"{len(texts)} sentences and {width} numbers"
+        )
+    if len(texts) > _PCA_SENTENCES:
+        chosen = np.random.default_rng(seed).choice(len(texts), _PCA_SENTENCES, replace=False)
+        texts = [texts[i] for i in np.sort(chosen)]
+    pca = GramPCA(n_components)
+    if len(texts) > width:
+        pca.fit_blocks(block for _, block in encoded_blocks(side, texts))
+    else:
+        pca.fit(encode(side, texts))
+    return Pipeline([*side.steps, ("pca", pca)])
 
 
 def encode(side: Pipeline, texts: Texts | Sequences) -> NDArray[np.float32]:
@@ -190,7 +163,7 @@ def _encoder(settings: SentenceSettings, seed: int) -> Any:
         return MeanPooling()
     if settings.encoder in _FAMILIES:
         mixtures = [
-            MixtureFisherVector(settings.n_components, family, random_state=seed, device=settings.device)
+            MixtureFisherVector(settings.components, family, random_state=seed, device=settings.device)
             for family in _FAMILIES[settings.encoder]
         ]
         if len(mixtures) == 1:
@@ -202,7 +175,7 @@ def _encoder(settings: SentenceSettings, seed: int) -> Any:
         hidden_size=settings.hidden_size or (100 if is_regression else 512),
         projection_size=None,
         coordinates=settings.coordinates or (None if is_regression else _CLASSIFICATION_COORDINATES),
-        max_epochs=settings.max_epochs,
+        max_epochs=settings.epochs,
         early_stopping=None,
         dropout=settings.dropout,
         weight_decay=settings.weight_decay,

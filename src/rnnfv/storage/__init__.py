@@ -1,6 +1,7 @@
 """Files: feature shards, model folders, and the atomic writing below both."""
 
-from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, remove_folder
+from rnnfv.storage.arrays import write_npy
+from rnnfv.storage.atomic import atomic_file, atomic_folder, move_file, one_writer, remove_folder
 from rnnfv.storage.features import (
     FeatureShard,
     count_sequences,
@@ -33,6 +34,7 @@ __all__ = [
     "local_copy",
     "model_checksum",
     "move_file",
+    "one_writer",
     "open_index",
     "read_all_features",
     "read_features",
@@ -40,4 +42,5 @@ __all__ = [
     "remove_folder",
     "save",
     "write_features",
+    "write_npy",
 ]

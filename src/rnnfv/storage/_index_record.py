@@ -37,6 +37,8 @@ class IndexRecord:
     def __post_init__(self) -> None:
         if not all(type(number) is int and number > 0 for number in (self.dim, self.exact_up_to)):
             raise ValueError(f"dim and exact_up_to must be integers, 1 or more; got {self.dim} and {self.exact_up_to}")
+        if not isinstance(self.metadata, dict):
+            raise ValueError("the metadata must be a dict")
         for name, sha256 in self.segments.items():
             # No other name: it could lead to another folder.
             if not re.fullmatch(r"segment-[0-9]{5,}", name) or not isinstance(sha256, dict):

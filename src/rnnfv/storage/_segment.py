@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rnnfv.storage._faiss_layout import check_layout
 from rnnfv.storage.atomic import atomic_folder
+from rnnfv.storage.features import id_column, one_line
 from rnnfv.storage.identity import file_identity
 
 __all__ = ["Blocks", "Segment", "import_faiss", "row_blocks", "write_segment"]
@@ -20,8 +22,6 @@ __all__ = ["Blocks", "Segment", "import_faiss", "row_blocks", "write_segment"]
 Blocks = Callable[[], Iterator[NDArray[np.float32]]]  # gives all vectors in order, each time it is called
 
 _VECTORS, _IDS = "vectors.faiss", "ids.parquet"
-_FLAT, _CELLS = b"IxFI", b"IwFl"  # how files of faiss begin: all vectors in order, or in cells
-_INNER = slice(53, 57)  # where a file of cells has the beginning of the index of the cells' directions
 _BLOCK = 8192  # vectors taken at once
 _SAMPLE = 64  # vectors a cell is trained on; faiss wants 39 to 256
 
@@ -91,8 +91,8 @@ class Segment:
         for name in (_VECTORS, _IDS):
             _verify(folder / name, sha256.get(name))
         self.index = _read_index(folder / _VECTORS, dim)
-        self.ids = pq.read_table(folder / _IDS, columns=["id"]).column("id").cast(pa.large_string()).combine_chunks()
-        if len(self.ids) != self.index.ntotal or self.ids.null_count:
+        self.ids = _read_ids(folder / _IDS, self.index.ntotal)
+        if self.ids.null_count:
             raise ValueError(f"{folder} has not one id for each vector: make the index again")
 
     def __len__(self) -> int:
@@ -128,6 +128,8 @@ class Segment:
 
 def _verify(path: Path, sha256: str | None) -> None:
     """See that a file is as it was written: faiss must not be given a damaged one, which could end the process."""
+    if path.is_symlink() or path.parent.is_symlink():
+        raise ValueError(f"{path} is a link: copy what it leads to into the folder")
     if not path.is_file():
         raise ValueError(f"{path} is missing: open the index again, or copy that file again from where it came")
     if file_identity(path)["sha256"] != sha256:
@@ -136,15 +138,23 @@ def _verify(path: Path, sha256: str | None) -> None:
 
 def _read_index(path: Path, dim: int) -> Any:
     faiss = import_faiss()
-    with path.open("rb") as file:
-        start = file.read(_INNER.stop)
-    # Seen before faiss reads it: its readers of other, more intricate indexes are never given a file from a stranger.
-    if not (start.startswith(_FLAT) or (start.startswith(_CELLS) and start[_INNER] == _FLAT)):
-        raise ValueError(f"{path} is not an index that rnnfv wrote: make the index again")
+    check_layout(path, dim)
     try:
-        index = faiss.read_index(str(path), 0 if sys.platform == "darwin" else faiss.IO_FLAG_MMAP_IFC)
+        return faiss.read_index(str(path), 0 if sys.platform == "darwin" else faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise ValueError(f"{path} is not an index that faiss can read: make the index again") from error
-    if (index.d, index.metric_type, index.is_trained) != (dim, faiss.METRIC_INNER_PRODUCT, True):
-        raise ValueError(f"{path} belongs to another index: make the index again")
-    return index
+
+
+def _read_ids(path: Path, count: int) -> pa.Array:
+    """As many ids as there are vectors."""
+    try:
+        with pq.ParquetFile(path, read_dictionary=["id"]) as file:
+            if file.metadata.num_rows != count:
+                raise ValueError("there is not one id for each vector")
+            ids = id_column(path, file.read(["id"]))
+            ids.validate(full=True)
+    except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a file of ids that rnnfv wrote ({one_line(error)}): make the index again"
+        ) from error
+    return ids.cast(pa.large_string())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage.atomic import atomic_file
+from rnnfv.storage.bounds import refuse_inflated
 from rnnfv.storage.remote import as_path, opened
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
 ]
 
 _METADATA_KEY = b"rnnfv"
+_CHECKSUM = "sha256"
 
 
 class FeatureShard(NamedTuple):
@@ -111,8 +115,9 @@ def write_features(
         raise ValueError(f"sequence {ids[i]!r} has a value too large for {dtype}: scale it, or store another dtype")
     steps = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), seqs.dim)
     table = pa.table({"id": pa.array(ids, pa.string()), "features": pa.ListArray.from_arrays(seqs.offsets, steps)})
-    note = json.dumps({"format": "rnnfv-features", "format_version": 1, **(metadata or {})})
-    table = table.replace_schema_metadata({_METADATA_KEY: note.encode()})
+    note = json.loads(json.dumps({"format": "rnnfv-features", "format_version": 1, **(metadata or {})}))
+    note[_CHECKSUM] = _digest(note, ids, seqs.lengths, values)
+    table = table.replace_schema_metadata({_METADATA_KEY: json.dumps(note).encode()})
     path = as_path(folder) / f"part-{shard:05d}.parquet"
     with atomic_file(path) as temporary:
         # A dictionary of floating-point values only costs; the checksums let a reader find damaged pages.
@@ -165,11 +170,8 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
-            ids = [
-                name
-                for name in _names(pq.read_table(opened(path), columns=["id"]).column("id").combine_chunks())
-                if name
-            ]
+            with pq.ParquetFile(opened(path), read_dictionary=["id"]) as file:
+                ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
         try:
@@ -204,16 +206,19 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with pq.ParquetFile(opened(path, whole=True), page_checksum_verification=True) as file:
+        with pq.ParquetFile(opened(path, whole=True), page_checksum_verification=True, read_dictionary=["id"]) as file:
+            refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
             table = file.read(["id", "features"])
-        ids = table.column("id").combine_chunks()
+        ids = id_column(path, table)
         rows = table.column("features").combine_chunks()
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         missing = isinstance(error, KeyError)
         what = "has no columns id and features" if missing else "is damaged or not a Parquet file"
-        raise ValueError(f"{path} {what} ({_one_line(error)}): write it again, or move it away") from error
+        raise ValueError(f"{path} {what} ({one_line(error)}): write it again, or move it away") from error
     try:
-        return _to_shard(_names(ids), _Steps(rows), dim)
+        names, steps = _names(ids), _Steps(rows)
+        _verify((table.schema.metadata or {}).get(_METADATA_KEY), names, steps)
+        return _to_shard(names, steps, dim)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -316,12 +321,52 @@ def _unfold(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.bo
     return array.values, offsets, array.is_null().to_numpy(zero_copy_only=False)
 
 
+def id_column(path: Path, table: pa.Table) -> pa.Array:
+    """The column "id" of a file that was read with ``read_dictionary=["id"]``, so that one text for many rows is one.
+
+    Raises
+    ------
+    ValueError
+        If the ids, each with its own text, are much larger than the file.
+    """
+    ids = table.column("id").combine_chunks()
+    if not pa.types.is_dictionary(ids.type):
+        return ids
+    if pa.types.is_string(ids.type.value_type) or pa.types.is_large_string(ids.type.value_type):
+        lengths = pc.binary_length(ids.dictionary).take(ids.indices)
+        refuse_inflated("its column id", pc.sum(lengths).as_py() or 0, path.stat().st_size)
+    return ids.dictionary_decode()
+
+
+def _declared(metadata: pq.FileMetaData) -> int:
+    """Bytes of all columns when they are decompressed, if it is as the footer says."""
+    # Not by columns: of a damaged one, Arrow's metadata ends the process, while its reader gives an error.
+    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+
 def _names(ids: pa.Array) -> list[str | None]:
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_decode()
     if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
         raise TypeError(f"the column id must hold strings; got {ids.type}")
     return list(ids.to_pylist())
+
+
+def _verify(note: bytes | None, names: list[str | None], steps: _Steps) -> None:
+    """See that a shard of ours is what was written: the checksums of its pages leave out what tells where they are."""
+    try:
+        content = json.loads(note or b"{}")
+        wanted = content.pop(_CHECKSUM, None)
+    except (AttributeError, ValueError) as error:
+        raise ValueError("it is damaged: write it again, or move it away") from error
+    if wanted is not None and wanted != _digest(content, names, np.diff(steps.row_offsets), steps.numbers):
+        raise ValueError("it is damaged (its checksum is wrong): write it again, or move it away")
+
+
+def _digest(note: dict[str, Any], ids: list[Any], lengths: NDArray[np.int64], values: NDArray[Any]) -> str:
+    """The SHA-256 of all that a shard holds."""
+    digest = hashlib.sha256(json.dumps([note, ids, str(values.dtype), values.size], sort_keys=True).encode())
+    for array in (lengths.astype("<i8"), values):
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _to_shard(names: list[str | None], steps: _Steps, dim: int | None) -> FeatureShard:
@@ -347,5 +392,5 @@ def _refuse_repeated(ids: list[str], seen: set[str] | None = None) -> None:
         seen.add(name)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 from numpy.typing import ArrayLike, NDArray
 
 from rnnfv.storage._index_record import IndexRecord
 from rnnfv.storage._segment import Blocks, Segment, import_faiss, row_blocks, write_segment
+from rnnfv.storage.atomic import one_writer
 
 __all__ = ["VectorIndex", "open_index"]
 
@@ -96,11 +96,19 @@ class VectorIndex:
             If faiss is not installed.
         """
         folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not cls.can_begin(folder):
             raise ValueError(f"{folder} is there already: give a new or an empty folder, or open the index in it")
         import_faiss()  # said now, not after hours of making vectors
         IndexRecord(dim, exact_up_to, dict(metadata or {})).write(folder)
         return open_index(folder)
+
+    @staticmethod
+    def can_begin(folder: str | Path) -> bool:
+        """Whether a folder is new or empty. Hidden files count for nothing: a kill in `create` leaves one."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            return not folder.exists()
+        return all(path.name.startswith(".") and path.is_file() for path in folder.iterdir())
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -165,12 +173,10 @@ class VectorIndex:
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
         """Keep other writers out, and see what they wrote before."""
-        try:
-            with FileLock(self.folder / ".lock").acquire(timeout=0):
-                self._use(IndexRecord.read(self.folder))
-                yield
-        except Timeout as error:
-            raise BlockingIOError(f"another program is writing to {self.folder}: try again when it is done") from error
+        with one_writer(self.folder / ".lock", self.folder):
+            self._use(IndexRecord.read(self.folder))
+            self._tidy()
+            yield
 
     def _commit(self, kept: Sequence[Segment], ids: pa.Array, blocks: Blocks) -> None:
         """Write a segment, then the record, which makes it part of the index; then remove what no record names."""
@@ -181,9 +187,15 @@ class VectorIndex:
         record = replace(self._record, segments=segments)
         record.write(self.folder)
         self._use(record)
-        for path in [*self.folder.glob("segment-*"), *self.folder.glob(".segment-*.tmp")]:
-            if path.name not in segments:
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what no record names: segments that were joined, and what a program that was killed has left."""
+        for path in [*self.folder.glob("segment-*"), *self.folder.glob(".segment-*")]:
+            if path.is_dir() and path.name not in self._record.segments:
                 shutil.rmtree(path, ignore_errors=True)
+            elif not path.is_dir():
+                path.unlink(missing_ok=True)
 
     # -- searching ---------------------------------------------------------------------------------
 

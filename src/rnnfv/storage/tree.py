@@ -12,6 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.storage.bounds import text_array
+
 __all__ = ["SaveMixin", "decode", "encode"]
 
 # The scikit-learn classes that a model folder may name, and where each lives. LabelBinarizer is a
@@ -224,7 +226,8 @@ def _decode_strings(dtype: str, shape: list[Any], items: list[Any]) -> NDArray[A
         raise ValueError(f"an array of strings of dtype {dtype[:20]} that holds something else")
     if dtype != "object" and int(dtype[1:]) > _widest(items):
         raise ValueError(f"an array of strings of dtype {dtype[:20]}, much wider than what it holds")
-    return np.array(items, dtype=dtype).reshape(shape)
+    array = np.array(items, object) if dtype == "object" else text_array("an array of strings", items, int(dtype[1:]))
+    return array.reshape(shape)
 
 
 def _widest(items: list[str]) -> int:
@@ -235,6 +238,8 @@ def _widest(items: list[str]) -> int:
 def _decode_estimator(name: str, params: dict[str, Any], state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Any:
     if params.get("memory") is not None:  # joblib unpickles what it finds in such a folder
         raise ValueError("it names a cache folder (memory)")
+    if params.get("input", "content") != "content":  # a CountVectorizer would open the files that sentences name
+        raise ValueError("it reads files (input)")
     estimator = _trusted_class(name)(**{key: decode(value, arrays) for key, value in params.items()})
     values = {key: decode(value, arrays) for key, value in state.items()}
     if isinstance(estimator, SaveMixin):
@@ -245,9 +250,10 @@ def _decode_estimator(name: str, params: dict[str, Any], state: dict[str, Any], 
 
 
 def _restore(estimator: Any, state: dict[str, Any]) -> None:
-    """Set fitted attributes. A name that the class defines is refused, so that no method can be replaced."""
+    """Set fitted attributes. A method cannot be replaced, nor a parameter, which would not be looked at again."""
+    params = estimator.get_params(deep=False)
     for name, value in state.items():
-        if not name.isidentifier() or name.startswith("__") or hasattr(type(estimator), name):
+        if not name.isidentifier() or name.startswith("__") or name in params or hasattr(type(estimator), name):
             raise ValueError(f"{type(estimator).__name__} has no fitted attribute {name[:60]!r}")
         setattr(estimator, name, value)
 

@@ -12,15 +12,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.text._files import numbered_lines, open_binary
+from rnnfv.storage.lines import numbered_lines, open_binary
 
 __all__ = ["encode_word", "read_vector_file"]
 
 _BLOCK = 1 << 20  # bytes read at once
 _LONGEST_WORD = 10_000  # bytes: more without a blank is not a word
 _WIDEST = 100_000  # values: a damaged count must not ask for gigabytes
-_HEADER = re.compile(rb"(\d+) (\d+)\s*")
-_NUMBER = re.compile(rb"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
+_HEADER = re.compile(rb"(\d{1,18}) (\d{1,18})\s*")
+_NUMBER = re.compile(rb"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")  # linear in the length of what it is not
 _PICKLE = re.compile(rb"\x80[\x02-\x05]")
 _FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
 
@@ -113,10 +113,13 @@ def _floats(where: str, numbers: bytes, is_binary: bool) -> NDArray[np.float32]:
 
 def _binary_rows(path: str | Path, file: BinaryIO, head: bytes) -> tuple[int, Iterator[_Row]]:
     """A line of two counts; then for each word its bytes, a blank, and the numbers as float32, low byte first."""
-    header = _HEADER.fullmatch(head.partition(b"\n")[0])
-    if header is None or not 0 < int(header[2]) <= _WIDEST:
+    line, end, _ = head.partition(b"\n")
+    header = _HEADER.fullmatch(line)
+    if header is None:
         raise ValueError(f"{path} does not begin with a line of two counts: if the file is text, name it .txt")
-    start = head.index(b"\n") + 1
+    if not 0 < int(header[2]) <= _WIDEST:
+        raise ValueError(f"{path} begins with vectors of {int(header[2])} numbers: it is damaged, or of another kind")
+    start = len(line + end)
     file.seek(start)
     return int(header[2]), _walk_binary(path, file, start, int(header[1]), 4 * int(header[2]))
 

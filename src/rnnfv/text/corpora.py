@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rnnfv.text._files import numbered_lines, open_binary
+from rnnfv.storage.lines import numbered_lines, open_binary
 
 __all__ = ["Corpus"]
 

@@ -88,7 +88,7 @@ class SentenceReader(SaveMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
     ----------
     words_ : ndarray of shape (M,), str (dtype object)
         The word of each id. Id 0 is the end token, "</s>"; then come the known words in the order in which they first
-        occur in the sentences of ``fit``, then the extra ones.
+        occur in the sentences of ``fit``, then those of the other sentences, then the extra ones.
     vectors_ : ndarray of shape (M, D), float32
         See `rnnfv.text.vectors.WordVectors`.
 
@@ -114,15 +114,19 @@ class SentenceReader(SaveMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
         self.reverse = reverse
         self.extra_words = extra_words
 
-    def fit(self, X: Iterable[str | Sequence[str]], y: Any = None) -> SentenceReader:
+    def fit(
+        self, X: Iterable[str | Sequence[str]], y: Any = None, others: Iterable[str | Sequence[str]] = ()
+    ) -> SentenceReader:
         """Read the vectors of all words of the sentences. In memory are the different words, not the sentences.
 
         Parameters
         ----------
         X : iterable of str or of lists of str, such as a list or a `rnnfv.text.corpora.Corpus`
-            Training sentences first: then the ids of their words are the lowest ones, and ``n_symbols`` of the
-            encoder can leave out the words of other sentences as targets (SPEC S5).
+            Those that are learnt from. The ids of their words are the lowest ones, so that ``n_symbols`` of the encoder
+            can leave out the words of other sentences as targets (SPEC S5).
         y : ignored
+        others : iterable of str or of lists of str
+            Further sentences whose words are looked up. The vector of the end token does not depend on them.
 
         Raises
         ------
@@ -135,7 +139,8 @@ class SentenceReader(SaveMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
         for path in paths:
             if not isinstance(path, str):
                 raise TypeError(f"words has {path!r}: give the path as a str, which can be saved with the reader")
-        found = load_word_vectors(paths, chain.from_iterable(each_tokens(X)), self.extra_words)
+        needed, further = (chain.from_iterable(each_tokens(sentences)) for sentences in (X, others))
+        found = load_word_vectors(paths, needed, self.extra_words, further)
         self.words_ = np.array(list(map(str, found.words)), dtype=object)  # numpy strings are no str to storage
         self.vectors_ = found.vectors
         return self

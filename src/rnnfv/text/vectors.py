@@ -33,7 +33,10 @@ class WordVectors:
 
 
 def load_word_vectors(
-    paths: str | Path | Sequence[str | Path], needed: Iterable[str], extra_words: int = 0
+    paths: str | Path | Sequence[str | Path],
+    needed: Iterable[str],
+    extra_words: int = 0,
+    others: Iterable[str] = (),
 ) -> WordVectors:
     """Take the vectors of the words that are needed from files of word vectors.
 
@@ -43,7 +46,7 @@ def load_word_vectors(
     file does not know the word. A word that no file knows is left out.
 
     The end of a sentence has the vector of the file's ".", else of its "</s>", else the mean of its vectors of the
-    words (SPEC S14). Files are read from start to end, but only what is needed is kept in memory.
+    different words needed (SPEC S14). Files are read from start to end, but only what is needed is kept in memory.
 
     Parameters
     ----------
@@ -53,11 +56,13 @@ def load_word_vectors(
         Take also this many of each file's first words, in lower case. Files list frequent words first: later sentences
         with words that are not among those needed find them. Words that `rnnfv.text.words.tokenize` would cut are
         passed by.
+    others : iterable of str
+        Words that are looked up, too, such as those of test sentences. The end of a sentence does not depend on them.
 
     Returns
     -------
     WordVectors
-        The end of a sentence, the words in the order of ``needed``, the extra words.
+        The end of a sentence, the words in the order of ``needed`` and of ``others``, the extra words.
 
     Raises
     ------
@@ -84,32 +89,38 @@ def load_word_vectors(
         raise ValueError("there are no files of word vectors: give at least one path")
     if extra_words < 0:
         raise ValueError(f"extra_words is {extra_words!r}: it must be at least 0")
-    words = [word for word in dict.fromkeys(needed) if word != END_WORD]
-    if not words:
+    learnt = [word for word in dict.fromkeys(needed) if word != END_WORD]
+    if not learnt:
         raise ValueError("no words are needed: the sentences are empty")
+    words = list(dict.fromkeys([*learnt, *(word for word in others if word != END_WORD)]))
     wanted = {encode_word(form) for word in words for form in word_forms(word)}.union(map(encode_word, _END_FORMS))
     files = [_File(path, wanted, extra_words) for path in paths]
     for file in files:
-        if (file.find(words) < 0).all():
+        if (file.find(learnt) < 0).all():
             raise ValueError(
-                f"{file.path} has none of the {len(words)} words: is it a file of vectors, and of this language?"
+                f"{file.path} has none of the {len(learnt)} words: is it a file of vectors, and of this language?"
             )
     words = list(dict.fromkeys([*words, *(word for file in files for word in file.extra_words)]))
     rows = np.stack([file.find(words) for file in files])
     known = np.flatnonzero((rows >= 0).any(axis=0))
-    return WordVectors([END_WORD, *(words[i] for i in known)], _join(files, rows[:, known]))
+    vectors = np.concatenate([_end(files, rows[:, : len(learnt)]), _join(files, rows[:, known])])
+    return WordVectors([END_WORD, *(words[i] for i in known)], vectors)
 
 
 def _join(files: list[_File], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The vectors of the end and of the words, given their rows (files, words) or -1, files side by side."""
+    """The vectors of words, given their rows (files, words) or -1, files side by side."""
     edges = np.cumsum([0, *(file.vectors.shape[1] for file in files)])
-    joined = np.zeros((1 + rows.shape[1], edges[-1]), np.float32)
+    joined = np.zeros((rows.shape[1], edges[-1]), np.float32)
     for file, row, first, last in zip(files, rows, edges, edges[1:], strict=False):
         found = row >= 0
-        taken = file.vectors[row[found]]
-        joined[0, first:last] = file.end(taken)
-        joined[1:, first:last][found] = taken
+        joined[found, first:last] = file.vectors[row[found]]
     return joined
+
+
+def _end(files: list[_File], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vector (1, D) of a sentence's end, given the rows (files, words) or -1 of the words that are learnt from."""
+    ends = [file.end(file.vectors[row[row >= 0]]) for file, row in zip(files, rows, strict=True)]
+    return np.concatenate(ends)[None]
 
 
 class _File:

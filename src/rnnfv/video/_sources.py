@@ -15,6 +15,7 @@ __all__ = ["VideoError", "VideoStream", "check_file", "open_file"]
 
 _CAN_LACK = 1  # frames: where B-frames are packed in an .avi, a chunk is counted that shows nothing
 _SLACK = 0.1  # seconds that a video may end before its header says
+_MOST_PIXELS = 1 << 26  # of a frame: codecs keep up to 16 frames, whatever the size of the file
 _USUAL_RATE = 25  # frames a second, where neither times nor header say
 
 
@@ -76,7 +77,9 @@ class VideoStream:
     def __init__(self, name: str, url: str, remedy: str, *, has_end: bool = True, **options: Any) -> None:
         self._av = _import_av()
         try:
-            self._container = self._av.open(url, **options)
+            limits = {"max_pixels": str(_MOST_PIXELS)}
+            # A title in another encoding than UTF-8 is in nobody's way.
+            self._container = self._av.open(url, metadata_errors="replace", options=limits, **options)
         except (self._av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise VideoError(f"{name}: cannot be opened as a video ({reason}): {remedy}") from error
@@ -86,6 +89,10 @@ class VideoStream:
             self._container.close()
             raise VideoError(f"{name}: has no moving picture in it, only sound, or is damaged: leave it out")
         self._stream = streams[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise VideoError(f"{name}: its coding is not known to FFmpeg: {remedy}")
+        self._stream.codec_context.options = limits
         self._stream.thread_count = 1  # videos are decoded side by side; more threads for one only cost
         self._has_end = has_end
         self._rate = float(self._stream.guessed_rate or _USUAL_RATE)
@@ -164,7 +171,7 @@ def _seconds(container: Any, stream: Any) -> float | None:
     """Where the picture ends, as the header says. The length of a whole file is that of its sound as well."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    clock = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    clock = re.fullmatch(r"(\d{1,9}):(\d{1,9}):(\d{1,9}(?:\.\d{1,9})?)", stream.metadata.get("DURATION", ""))
     if clock:
         return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
     if container.duration and len(container.streams) == 1:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +28,9 @@ Prepare: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 _START_PATIENCE = 300.0  # seconds that a process may take to start on a busy machine
 _SIGN_OF_LIFE = 1.0  # seconds between two of them
+_SHUTDOWN = 1.0  # seconds in which SIGTERM comes to all processes, where it comes to all
 _ALIVE = None
+_STOPS = {signal.SIGINT, signal.SIGTERM}
 _ADVICE = "in a script, call from below `if __name__ == '__main__':`; workers=0 needs none"
 
 
@@ -165,6 +170,9 @@ class _Decoder:
 def _work(pipe: Connection, decoder: _Decoder) -> None:
     """Decode what comes by the pipe, and send the events. A send waits until the other side has room."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that supervises
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     if "torch" in sys.modules:  # then `prepare` uses it; there are as many processes as there should be threads
         sys.modules["torch"].set_num_threads(1)
     said = 0.0
@@ -190,6 +198,14 @@ def _work(pipe: Connection, decoder: _Decoder) -> None:
                 say(ImportError(str(error)))
 
 
+def _end_with_the_parent() -> None:
+    """Where the process that supervises is killed, a codec that hangs must not live on."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 # -- supervision -----------------------------------------------------------------------------------
 
 
@@ -204,7 +220,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, decoder), daemon=True)
-        self._process.start()
+        with _stops_held_back():
+            self._process.start()
         theirs.close()
         self.task: int | None = None
         self.silence = 0.0  # seconds
@@ -220,6 +237,9 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join(timeout=5)
         code = self._process.exitcode
+        if code == -signal.SIGTERM:
+            # Perhaps this process is to end, too, and is told a moment later: then it is not the video's fault.
+            time.sleep(_SHUTDOWN)
         how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with exit code {code}"
         raise _LostError(f"the process that decoded it ended {how}")
 
@@ -231,6 +251,23 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self.pipe.close()
+
+
+@contextlib.contextmanager
+def _stops_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait, in this process and in one started meanwhile, until that one deals with them.
+
+    It would print a traceback while it starts; and this one could leave without knowing of it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it lets them in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _supervise(team: list[_Worker], decoder: _Decoder, paths: Sequence[str | Path], patience: float) -> Iterator[Event]:

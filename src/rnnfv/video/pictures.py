@@ -77,7 +77,8 @@ def _rgb(image: Any) -> NDArray[np.uint8]:
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are 32-bit numbers of an unknown range")
-    return np.array(image.convert("RGB"))
+    # No copy where none is needed: the largest pictures are 700 MB.
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 # -- as videos -------------------------------------------------------------------------------------

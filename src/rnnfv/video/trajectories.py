@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from rnnfv.storage.lines import numbered_lines
+
 DESCRIPTORS = {"trajectory": 30, "hog": 96, "hof": 108, "mbhx": 96, "mbhy": 96}
 """The descriptors of a trajectory, in the order of the file, and how many numbers each has."""
 
@@ -20,6 +22,7 @@ _INFO = 10
 _WIDTH = _INFO + sum(DESCRIPTORS.values())
 _POSITIONS = 30
 _BLOCK = 1024  # lines parsed together: about 5 MB of text
+_LONGEST_LINE = 1 << 16  # bytes: 140 a number; a block of them is 64 MiB
 _SLACK = 1.25  # a sample may grow by this factor before it is cut back to its size
 
 
@@ -46,8 +49,8 @@ def read_trajectories(path: Path | str, block: int = _BLOCK) -> Iterator[NDArray
     Raises
     ------
     ValueError
-        If the file is empty, its compression is damaged, or a line has the wrong number of values or something else
-        than finite numbers; the message names the file and the line.
+        If the file is empty, its compression is damaged, or a line is longer than 64 KiB, has the wrong number of
+        values or something else than finite numbers; the message names the file and the line.
 
     Examples
     --------
@@ -171,7 +174,7 @@ def _data_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     at_beginning = True
     with opened(path, "rb") as file:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in numbered_lines(file, path, _LONGEST_LINE):
                 if not line.isspace() and not (at_beginning and line.lstrip().startswith((b"#", b"%"))):
                     at_beginning = False
                     yield number, line
@@ -203,12 +206,16 @@ def _parse(path: Path | str, numbered: list[tuple[int, bytes]], width: int) -> N
     rows = _numbers([line for _, line in numbered])
     if rows is not None and rows.shape[1] == width:
         return rows
-    split = ((number, line.decode("ascii", "replace").split()) for number, line in numbered)
-    number, words = next((n, words) for n, words in split if len(words) != width or _numbers([" ".join(words)]) is None)
-    if len(words) != width:
-        raise ValueError(f"{path}, line {number}: {len(words)} numbers, but the lines before it have {width}")
-    wrong = next(word for word in words if _numbers([word]) is None)
-    raise ValueError(f"{path}, line {number}: {wrong[:20]!r} is not a finite number")
+    for number, line in numbered:
+        words = line.decode("ascii", "replace").split()
+        if len(words) != width:
+            raise ValueError(f"{path}, line {number}: {len(words)} numbers, but the lines before it have {width}")
+        row = _numbers([line])
+        if row is None or row.shape != (1, width):
+            # If every word is a number, something else is between them, such as half a line end.
+            wrong = next((word for word in words if _numbers([word]) is None), line.decode("ascii", "replace"))
+            raise ValueError(f"{path}, line {number}: {wrong[:20]!r} is not a finite number")
+    raise ValueError(f"{path}, line {numbered[0][0]}: from here on, these are not lines of {width} numbers")
 
 
 def _numbers(lines: list[bytes] | list[str]) -> NDArray[np.float32] | None:

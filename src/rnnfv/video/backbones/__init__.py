@@ -6,6 +6,7 @@ Their weights are the user's: a file, or a model of the Hugging Face hub. rnnfv 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,7 @@ from rnnfv.video.backbones.onnx import ONNX
 from rnnfv.video.backbones.preprocessing import Prepare
 from rnnfv.video.backbones.vgg import VGG
 
-__all__ = ["Backbone", "from_description", "make_backbone"]
+__all__ = ["Backbone", "check_backbone", "from_description", "make_backbone"]
 
 _CHOICES = ["vgg19", "vgg16", "c3d", "onnx:PATH", "onnx:PATH:OUTPUT", "hub:MODEL_ID", *ALIASES]
 _OPTIONS = {
@@ -27,6 +28,11 @@ _OPTIONS = {
     "c3d": ("relu", "mean"),
     "onnx": ("output", "pixels"),
     "hub": ("revision",),
+}
+_NEEDS = {
+    "vgg19": "a state dict in torchvision's layout, such as its own vgg19-dcbb9e9d.pth",
+    "vgg16": "a state dict in torchvision's layout, such as its own vgg16-397923af.pth",
+    "c3d": "a Sports-1M checkpoint for PyTorch, such as c3d.pickle or ucf101-caffe.pth",
 }
 
 
@@ -94,24 +100,42 @@ def make_backbone(name: str, weights: str | Path | None = None, *, device: str =
         ...
     ValueError: there is no backbone 'vgg11': choose one of vgg19, vgg16, c3d, onnx:PATH, ...
     """
-    name = f"hub:{ALIASES[name]}" if name in ALIASES else name
-    kind, _, rest = name.partition(":")
+    check_backbone(name, weights, **options)
+    options = {key: value for key, value in options.items() if value is not None}
+    kind, rest = _kind_of(name)
+    file: Any = weights  # given where it must be
+    if kind == "c3d":
+        return C3D(file, device=device, **options)
+    if kind == "hub":
+        return Hub(rest, weights, device=device, **options)
+    if kind == "onnx":
+        path, output = _split_output(rest)
+        if output is not None:
+            options["output"] = output
+        return ONNX(path if weights is None else weights, device=device, **options)
+    return VGG(kind, file, device=device, **options)
+
+
+def check_backbone(name: str, weights: str | Path | None = None, **options: Any) -> None:
+    """Refuse what `make_backbone` cannot make, before any file is opened.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backbone, it has no such option or value of it, or it needs weights.
+    """
+    kind, rest = _kind_of(name)
     if kind not in _OPTIONS or (kind in ("onnx", "hub")) != bool(rest):
         raise ValueError(f"there is no backbone {name!r}: choose one of {', '.join(_CHOICES)}")
     options = {key: value for key, value in options.items() if value is not None}
     for key in options:
         if key not in _OPTIONS[kind]:
             raise ValueError(f"{kind} has no option {key!r}: it has {', '.join(_OPTIONS[kind])}")
-    if kind == "c3d":
-        return C3D(weights, device=device, **options)
-    if kind == "hub":
-        return Hub(rest, weights, device=device, **options)
-    if kind == "onnx":
-        path, output = _split_output(rest)
-        if output is not None and options.setdefault("output", output) != output:
-            raise ValueError(f"{name!r} and the option name different outputs: give one of them")
-        return ONNX(path if weights is None else weights, device=device, **options)
-    return VGG(kind, weights, device=device, **options)
+    if weights is None and kind in _NEEDS:
+        raise ValueError(f"{kind} needs weights: give {_NEEDS[kind]}, with --weights FILE; nothing is downloaded")
+    output = _split_output(rest)[1] if kind == "onnx" else None
+    if output is not None and options.get("output", output) != output:
+        raise ValueError(f"{name!r} and the option name different outputs: give one of them")
 
 
 def from_description(
@@ -139,6 +163,7 @@ def from_description(
         If the weights, or anything else, are not those described; else as `make_backbone`.
     """
     settings = dict(description["settings"])
+    _refuse_paths(description, weights)
     if mean is not None:
         settings["mean"] = mean
     elif isinstance(settings.get("mean"), dict):
@@ -153,12 +178,27 @@ def from_description(
     return made
 
 
+def _refuse_paths(description: dict[str, Any], weights: str | Path | None) -> None:
+    """No file is opened because a description names it: it may come from a stranger."""
+    name = str(description["name"])
+    if weights is None and not re.fullmatch(r"vgg16|vgg19|c3d|hub:[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
+        raise ValueError(f"the weights of {name} are needed: give them with --weights")
+    if isinstance(description["settings"].get("mean"), str):
+        raise ValueError(f"the description of {name} names a file with the mean: give it with --mean")
+
+
 def _identity(description: dict[str, Any]) -> dict[str, Any]:
     """What must be equal: not the file's name, nor the commit, since the checksum says more."""
     plain = json.loads(json.dumps(description))
     plain["settings"].pop("revision", None)
     plain["weights"].pop("file", None)
     return plain
+
+
+def _kind_of(name: str) -> tuple[str, str]:
+    """The kind of a backbone, and what stands behind the colon."""
+    kind, _, rest = (f"hub:{ALIASES[name]}" if name in ALIASES else name).partition(":")
+    return kind, rest
 
 
 def _split_output(rest: str) -> tuple[str, str | None]:

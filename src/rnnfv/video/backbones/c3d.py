@@ -105,7 +105,7 @@ class C3D:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the weights are missing or do not fit, or the mean has another shape.
+        If the weights do not fit, or the mean has another shape.
     """
 
     name = "c3d"
@@ -113,17 +113,12 @@ class C3D:
 
     def __init__(
         self,
-        weights: str | Path | None,
+        weights: str | Path,
         *,
         device: str = "auto",
         relu: bool = True,
         mean: str | Path | ArrayLike | None = None,
     ) -> None:
-        if weights is None:
-            raise ValueError(
-                "c3d needs weights: give a Sports-1M checkpoint for PyTorch, such as c3d.pickle or ucf101-caffe.pth, "
-                "with --weights FILE; nothing is downloaded"
-            )
         self.relu, self.dim = relu, _HIDDEN
         self.prepare = ResizeTo(_HEIGHT, _WIDTH)
         self._device = pick_device(device)

@@ -22,7 +22,6 @@ _BLOCKS = {
     "vgg16": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
     "vgg19": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
 }
-_PUBLISHED = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
 _HIDDEN = 4096
 _SHORTER, _CROP = 256, 224
 _IMAGES_AT_ONCE = 16  # 224 x 224 crops in the net at one time: about 0.5 GB of activations
@@ -91,7 +90,7 @@ class VGG:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the weights are missing or do not fit, or an option has no such value.
+        If the weights do not fit, or an option has no such value.
     """
 
     input: Literal["frames", "clips"] = "frames"
@@ -99,18 +98,13 @@ class VGG:
     def __init__(
         self,
         name: str,
-        weights: str | Path | None,
+        weights: str | Path,
         *,
         device: str = "auto",
         pixels: str = "imagenet",
         relu: bool = False,
         crops: int = 10,
     ) -> None:
-        if weights is None:
-            raise ValueError(
-                f"{name} needs weights: give a state dict in torchvision's layout, such as its own "
-                f"{_PUBLISHED[name]}, with --weights FILE; nothing is downloaded"
-            )
         if pixels not in ("imagenet", "caffe"):
             raise ValueError(f"pixels of {name} must be 'imagenet' or 'caffe'; got {pixels!r}")
         if crops not in (1, 10):

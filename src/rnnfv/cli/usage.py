@@ -1,0 +1,53 @@
+"""Wrong usage: options with impossible values, and options that do not go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["UsageError", "at_least_one", "check_net", "check_outputs", "check_workers", "usage"]
+
+
+class UsageError(ValueError):
+    """The options are at fault, and not the data. The exit code is 2."""
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """Blame the options for a ValueError of what looks at them alone."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def at_least_one(**options: int | None) -> None:
+    """Refuse numbers below one, by the name of their option; None stands for a default."""
+    for name, value in options.items():
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}: it must be at least 1")
+
+
+def check_net(dropout: float, weight_decay: float, learning_rate: float) -> None:
+    """Refuse impossible options of a net."""
+    if not 0 <= dropout < 1:
+        raise UsageError(f"--dropout is {dropout}: it must be at least 0 and below 1")
+    if not 0 <= weight_decay < math.inf:
+        raise UsageError(f"--weight-decay is {weight_decay}: it must be at least 0")
+    if not 0 < learning_rate < math.inf:
+        raise UsageError(f"--learning-rate is {learning_rate}: it must be above 0")
+
+
+def check_outputs(*files: Path | None) -> None:
+    """Refuse, before the work, what could not be written after it."""
+    for path in files:
+        if path is not None and path.is_dir():
+            raise UsageError(f"{path} is a folder: give a file")
+
+
+def check_workers(workers: int | None) -> None:
+    """Refuse a number of processes below 0; None stands for the default."""
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers is {workers}: it must be at least 0")

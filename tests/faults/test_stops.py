@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM: one line, an exit code, nothing left over, and the next start goes on. -s shows the seconds."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("faiss", reason="faiss is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+ONNX = Path(__file__).parents[1] / "fixtures" / "quarters.onnx"
+STOPS = {signal.SIGINT: (130, "rnnfv: interrupted"), signal.SIGTERM: (143, "rnnfv: terminated")}
+
+
+def is_tidy(ended, stop, files):
+    code, line = STOPS[stop]
+    assert ended.code == code, ended.words
+    assert ended.words.strip().splitlines()[-1] == line
+    assert "Traceback" not in ended.words
+    assert "Exception" not in ended.words
+    left = [name for name in files if name.endswith((".tmp", "lock"))]
+    assert left == []
+    print(f"\n{line} after {ended.seconds:.2f} s")
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_extraction_with_a_decoder_that_hangs_stops(commands, trapped, content, tmp_path, stop):
+    out = tmp_path / "out"
+    extract = ["extract", trapped.folder, "--backbone", f"onnx:{ONNX}", "--workers", "2", "--out", out]
+    ended = commands.run(extract, environment=trapped.environment, after=trapped.wait, stop=stop)
+    is_tidy(ended, stop, content(out))
+    assert "report.csv" not in content(out)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("name", ["extract", "encode", "retrieval fit"])
+def test_a_job_stops_and_goes_on(commands, jobs, undisturbed, content, tmp_path, name, stop):
+    job, (seconds, wanted) = jobs[name], undisturbed(name)
+    rng = np.random.default_rng([len(name), stop])
+    for tried in range(10):
+        out = tmp_path / str(tried)
+        out.mkdir()
+        moment = seconds * float(rng.uniform(0.1, 0.9))
+        ended = commands.run(job.writing(out), constants=job.constants, after=moment, stop=stop)
+        if ended.code == 0:
+            continue  # it had ended before
+        is_tidy(ended, stop, content(out))
+        again = commands.run(job.writing(out), constants=job.constants)
+        assert again.code == 0, again.words
+        assert content(out) == wanted
+        return
+    pytest.fail("it always ended before it was stopped")
