@@ -177,14 +177,20 @@ class RayEngine:
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
             )
-        tables: Iterable[Any] = outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-        for table in tables:
-            for index, outcome in zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True):
-                result, units = pickle.loads(outcome)  # of our own actors, never of a file
-                if index == _FAILED:
-                    raise result
-                tell(units)
-                yield index, result
+        tables: Any = iter(outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        try:
+            for table in tables:
+                for index, outcome in zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True):
+                    result, units = pickle.loads(outcome)  # of our own actors, never of a file
+                    if index == _FAILED:
+                        raise result
+                    tell(units)
+                    yield index, result
+        finally:
+            # The actors end with the last that refers to them, which the frames of an exception must not be.
+            if hasattr(tables, "close"):
+                tables.close()
+            del tables, outcomes
 
     def fit_parts(
         self, estimator: Any, parts: Sequence[Any], load: Load, *, batch: int, tell: Tell = lambda units: None
