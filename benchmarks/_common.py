@@ -274,6 +274,10 @@ def machine() -> dict[str, Any]:
 
 def peak_gib() -> float:
     """The most memory this process has held, in GiB."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what the system's call below says begins with the peak of the process that started this one
+        line = next(text for text in status.read_text("utf-8").splitlines() if text.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 

@@ -29,7 +29,7 @@ def made(n: int, d: int, classes: int) -> tuple[Any, Any]:
     y = rng.integers(classes, size=n)
     spread = 1 / np.sqrt(1 + np.arange(d) / 20)
     means = np.random.default_rng(1).standard_normal((classes, d))
-    X = (0.35 * means[y] + rng.standard_normal((n, d))) * spread
+    X = (0.2 * means[y] + rng.standard_normal((n, d))) * spread
     return PowerNormalizer().fit_transform(X.astype(np.float32)), y
 
 
