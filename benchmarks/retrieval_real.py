@@ -124,14 +124,13 @@ def show(console: Console, title: str, rows: dict[str, dict[str, Any]]) -> None:
 
 def main() -> int:
     parser = common.options(__doc__)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, metavar="ROW", help="default: two; with --full all")
     parser.add_argument("--split", default="val", help="report on this split; of val, on one half")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, help="keep fitted models here (default: a temporary folder)")
     parser.add_argument("--published", action="store_true", help="show the paper's rows too (other image vectors)")
     args = parser.parse_args()
-    if not args.full:
-        args.rows = ["mean", "gmm-fv"]
+    rows = args.rows or (list(ROWS) if args.full else ["mean", "gmm-fv"])
     console = Console()
     root = common.DATA / "flickr8k"
     report = common.Report("Images and sentences: Flickr8k")
@@ -144,8 +143,8 @@ def main() -> int:
     figures = report.figures
     with common.folder_for(args.models) as folder:
         models = folder / args.split
-        combinations = [names for names in COMBINATIONS if set(names) <= set(args.rows)]
-        for names in [(name,) for name in args.rows] + combinations:
+        combinations = [names for names in COMBINATIONS if set(names) <= set(rows)]
+        for names in [(name,) for name in rows] + combinations:
             chosen = tuple(model_of(name, parts, root, models, args.seed, console) for name in names)
             label = "all" if names == tuple(ROWS) else " + ".join(names)
             figures[label] = figures_of(chosen[0] if len(chosen) == 1 else Combination(chosen), parts)

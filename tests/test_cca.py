@@ -1,5 +1,6 @@
 """Regularised CCA against the published code's numbers, plain linear algebra in float64, and cca-zoo."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -498,3 +499,52 @@ def test_a_path_says_at_once_what_is_wrong(rng):
         cca_path(X, Y, [0.1], n_components=99)
     with pytest.raises(ValueError, match="call that first, or cca_path"):
         RegularizedCCA().fit(X, Y).path([0.1])
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def test_merged_parts_are_the_whole(rng):
+    X, Y = make_pairs(rng)
+    whole = RegularizedCCA(1e-2).partial_fit(X, Y)._sums
+    for cuts in ([1], [3, 4, 50], [len(X) - 1]):
+        parts = [
+            RegularizedCCA(1e-2).partial_fit(X[start:stop] + 0, Y[start:stop])
+            for start, stop in zip([0, *cuts], [*cuts, len(X)], strict=True)
+        ]
+        before = parts[-1]._sums.xx.upper.copy()
+        for part in parts[1:]:
+            parts[0].merge(part)
+        np.testing.assert_array_equal(parts[-1]._sums.xx.upper, before)
+        merged = parts[0]._sums
+        assert merged.n == whole.n
+        for name in ("x_mean", "y_mean", "xy"):
+            np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-12, atol=1e-12 * len(X))
+        for name in ("xx", "yy"):
+            upper = [np.triu(getattr(sums, name).upper) for sums in (merged, whole)]
+            np.testing.assert_allclose(upper[0], upper[1], rtol=1e-12, atol=1e-12 * len(X))
+
+
+def test_a_sum_that_was_sent_is_as_good_as_one_made_here(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(1e-2).partial_fit(X, Y)
+    buffers = []
+    data = pickle.dumps(cca, protocol=5, buffer_callback=buffers.append)
+    sent = pickle.loads(data, buffers=[bytes(buffer) for buffer in buffers])  # read-only memory
+    assert (
+        len(data) + sum(buffer.raw().nbytes for buffer in buffers)
+        < 1.5 * sum(array.nbytes for array in (cca._sums.xx._array, cca._sums.xy, cca._sums.yy._array)) + 10_000
+    )
+    np.testing.assert_array_equal(sent.x_weights_, cca.x_weights_)
+    np.testing.assert_array_equal(sent.partial_fit(X, Y).x_weights_, cca.partial_fit(X, Y).x_weights_)
+
+
+def test_what_cannot_be_merged(rng):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="merge needs the sums of partial_fit on both sides"):
+        cca.merge(RegularizedCCA().fit(X, Y))
+    with pytest.raises(ValueError, match="cannot be merged"):
+        cca.merge(RegularizedCCA(0.5).partial_fit(X, Y))
+    with pytest.raises(ValueError, match="cannot be merged"):
+        cca.merge(RegularizedCCA().partial_fit(X, Y[:, 1:]))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+import rnnfv
 from rnnfv import FisherInformationScaler, GramPCA, KroneckerPCA, RNNFisherVector, decomposition
 
 
@@ -138,3 +139,22 @@ def test_a_fold_must_be_known_and_fit(rng, estimator):
 def test_kronecker_needs_a_positive_number_of_components(rng):
     with pytest.raises(ValueError, match="n_components is 0"):
         KroneckerPCA(0, n_outputs=3).fit(rng.normal(size=(5, 12)))
+
+
+def test_parts_in_blocks_and_merged_are_the_whole(rng, tmp_path):
+    X = rng.normal(size=(300, 12)) @ rng.normal(size=(12, 12)) + 3
+    whole, one, other = GramPCA(5).fit(X), GramPCA(5), GramPCA(5)
+    for rows in (slice(100), slice(100, 130)):
+        one.partial_fit(X[rows])
+    one.merge(other.partial_fit(X[130:]))
+    for name in ("components_", "explained_variance_", "mean_"):
+        np.testing.assert_allclose(getattr(one, name), getattr(whole, name), rtol=1e-10)
+    np.testing.assert_allclose(one.transform(X), whole.transform(X), atol=1e-10)
+    one.save(tmp_path / "model")
+    loaded = rnnfv.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.components_, one.components_)
+    with pytest.raises(ValueError, match="has no sums to add to"):
+        loaded.partial_fit(X)
+    with pytest.raises(ValueError, match="there is 1 row"):
+        GramPCA(5).partial_fit(X[:1]).components_  # noqa: B018
+    assert not hasattr(GramPCA(), "components_")

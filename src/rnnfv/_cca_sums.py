@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["PairSums", "Symmetric", "about_mean", "add_product", "largest_eigenvalue", "row_blocks"]
+__all__ = ["PairSums", "Symmetric", "about_mean", "add_product", "largest_eigenvalue", "merged_sums", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
@@ -57,6 +58,8 @@ class PairSums:
 
     def add(self, X: NDArray[Any], Y: NDArray[Any]) -> None:
         """Add pairs: (m, a) and (m, b)."""
+        if not self.xy.flags.writeable:  # as `Symmetric.own`
+            self.xy = self.xy.copy()
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
         for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
             x, self.x_mean = about_mean(X[rows], self.x_mean, self.n, self._dtype)
@@ -66,6 +69,43 @@ class PairSums:
             add_product(self.xy, x, y)
             if len(self.xx):
                 self.xx.add(x)
+
+    def merged(self, other: PairSums) -> PairSums:
+        """The sums over the pairs of both, which stay as they are."""
+        both = copy.copy(self)
+        both.dtypes = (
+            np.promote_types(self.dtypes[0], other.dtypes[0]),
+            np.promote_types(self.dtypes[1], other.dtypes[1]),
+        )
+        both.n = self.n + other.n
+        x, y = other.x_mean - self.x_mean, other.y_mean - self.y_mean
+        both.x_mean, both.y_mean = (
+            mean + step * (other.n / both.n) for mean, step in ((self.x_mean, x), (self.y_mean, y))
+        )
+        x, y = (step[None] * np.sqrt(self.n * other.n / both.n) for step in (x, y))
+        both.xx, both.yy = self.xx.plus(other.xx), self.yy.plus(other.yy)
+        both.xy = self.xy + other.xy
+        both.xx.add(x)
+        both.yy.add(y)
+        add_product(both.xy, x, y)
+        return both
+
+
+def merged_sums(one: Any, other: Any) -> PairSums:
+    """The sums of two estimators (``_sums``), of what both have seen.
+
+    Raises
+    ------
+    ValueError
+        If one has none, or they differ in width or parameters.
+    """
+    if not ("_sums" in vars(one) and "_sums" in vars(other)):
+        raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
+    widths = [(len(e._sums.x_mean), len(e._sums.y_mean)) for e in (one, other)]
+    if widths[0] != widths[1] or one.get_params() != other.get_params():
+        raise ValueError(f"{one} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
+    merged: PairSums = one._sums.merged(other._sums)
+    return merged
 
 
 def about_mean(
@@ -96,14 +136,35 @@ class Symmetric:
     """
 
     def __init__(self, d: int) -> None:
-        self._array = np.zeros((d + 1, d))
-        self.upper, self._lower = self._array[:-1], self._array[1:]
+        self._set(np.zeros((d + 1, d)))
+
+    def _set(self, array: NDArray[np.float64]) -> None:
+        self._array = array
+        self.upper, self._lower = array[:-1], array[1:]
 
     def __len__(self) -> int:
         return len(self.upper)
 
+    def __getstate__(self) -> NDArray[np.float64]:
+        return self._array  # once, and not its two views
+
+    def __setstate__(self, array: NDArray[np.float64]) -> None:
+        self._set(array)
+
+    def plus(self, other: Symmetric) -> Symmetric:
+        """The sum of two, which stay as they are."""
+        total = Symmetric(0)
+        total._set(self._array + other._array)
+        return total
+
+    def own(self) -> None:
+        """Make sure that the array can be written to; one that came from another process cannot."""
+        if not self._array.flags.writeable:
+            self._set(self._array.copy())
+
     def add(self, rows: NDArray[Any]) -> None:
         """Add rows^T rows."""
+        self.own()
         self._add_square(rows, 0, len(self))
 
     def _add_square(self, rows: NDArray[Any], start: int, stop: int) -> None:
@@ -138,6 +199,7 @@ class Symmetric:
         numpy.linalg.LinAlgError
             If a column depends on those before it; ``args[0]`` is its number.
         """
+        self.own()
         lower = self._lower
         for start in range(0, len(self), _PANEL):
             stop = min(start + _PANEL, len(self))

@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from rnnfv._cca_fit import Learnt, fit_pairs, fit_sums, product_dtype
-from rnnfv._cca_sums import PairSums, row_blocks
+from rnnfv._cca_sums import PairSums, merged_sums, row_blocks
 from rnnfv.storage import SaveMixin
 
 __all__ = ["RegularizedCCA", "cca_path"]
@@ -120,6 +120,39 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         if first:
             self._sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization))
         self._sums.add(X, Y)
+        self._forget(*_LEARNT)
+        return self
+
+    def merge(self, other: RegularizedCCA) -> RegularizedCCA:
+        """Put what another estimator's `partial_fit` saw behind what this one's saw.
+
+        So parts of the data can be summed in different processes; to rounding it does not matter how they are divided.
+
+        Parameters
+        ----------
+        other : RegularizedCCA
+            Of the same parameters. It stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnfv import RegularizedCCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4))
+        >>> first, second = (RegularizedCCA().partial_fit(X[rows], X[rows]) for rows in (slice(120), slice(120, 200)))
+        >>> whole = RegularizedCCA().fit(X, X)
+        >>> bool(np.allclose(first.merge(second).correlations_, whole.correlations_))
+        True
+        """
+        self._sums = merged_sums(self, other)
         self._forget(*_LEARNT)
         return self
 

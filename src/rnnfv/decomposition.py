@@ -14,11 +14,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnfv._cca_sums import Symmetric, about_mean, row_blocks
+from rnnfv._cca_sums import PairSums, Symmetric, about_mean, merged_sums, row_blocks
 from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
 _DTYPES = [np.float32, np.float64]
+_LEARNT = ("components_", "explained_variance_", "mean_")
 _BLOCK_VALUES = 1 << 23  # values of one block: 32 MiB in float32
 
 
@@ -28,7 +29,8 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     With fewer rows than columns the eigenvectors of the rows' Gram matrix (n x n) give the components, otherwise
     those of the covariance (d x d) do. Either is summed block by block in float64, so that next to the
     data there is only one block, the smaller of the two matrices and the components; the data may be a
-    memory map. Time grows with n d min(n, d). Rows that are nowhere together go through `fit_blocks`.
+    memory map. Time grows with n d min(n, d). Rows that are nowhere together go through `fit_blocks`; or
+    through `partial_fit`, in several processes, whose sums `merge` puts together.
 
     Parameters
     ----------
@@ -73,9 +75,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         ValueError
             If ``n_components`` is below 1, or X is not a finite matrix of two rows or more.
         """
-        if self.n_components < 1:
-            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+        self._check_components()
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
+        self.__dict__.pop("_sums", None)
         n, d = X.shape
         if n > d:
             return self._fit_sums([X], np.float64)
@@ -111,8 +113,8 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         >>> np.allclose(pca.components_, GramPCA(n_components=5).fit(X).components_)
         True
         """
-        if self.n_components < 1:
-            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+        self._check_components()
+        self.__dict__.pop("_sums", None)
         checked = (validate_data(self, X, dtype=_DTYPES, reset=i == 0) for i, X in enumerate(blocks))
         return self._fit_sums(checked, np.float32)
 
@@ -139,9 +141,73 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.explained_variance_ = variances
         return self
 
+    def partial_fit(self, X: Any, y: Any = None) -> GramPCA:
+        """Add rows to those of earlier calls. The components are found when they are next asked for.
+
+        Parameters
+        ----------
+        X : array-like or memory map of shape (m, d), m at least 1
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, the width is not that of before, or the estimator was fitted by `fit` or
+            loaded, which leaves no sums to add to. Nothing is added then.
+        """
+        self._check_components()
+        first = "_sums" not in vars(self)
+        if first and "components_" in vars(self):
+            raise ValueError(
+                "this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one"
+            )
+        X = validate_data(self, X, dtype=_DTYPES, reset=first)
+        if first:
+            self._sums = PairSums(X.shape[1], 0)
+        self._sums.add(X, np.empty((len(X), 0), X.dtype))
+        self._forget()
+        return self
+
+    def merge(self, other: GramPCA) -> GramPCA:
+        """Put what another estimator's `partial_fit` saw behind what this one's saw.
+
+        Parameters
+        ----------
+        other : GramPCA
+            It stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnfv import GramPCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4))
+        >>> first, second = (GramPCA(2).partial_fit(X[rows]) for rows in (slice(120), slice(120, 200)))
+        >>> bool(np.allclose(first.merge(second).components_, GramPCA(2).fit(X).components_))
+        True
+        """
+        self._sums = merged_sums(self, other)
+        self._forget()
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """After `partial_fit`, what was learnt is computed here."""
+        if name in _LEARNT and "_sums" in vars(self):
+            self._from_sums(self._sums)
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates along the components: (n, d) -> (n, k)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         reduced = np.empty((len(X), len(self.components_)), X.dtype)
         for rows, block in _centred_rows(X, self.mean_):
@@ -158,6 +224,28 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
+
+    def _from_sums(self, sums: PairSums) -> None:
+        n, d = sums.n, len(sums.xx)
+        if n < 2:
+            raise ValueError(f"there is {n} row: principal components need at least 2")
+        k = min(self.n_components, n - 1, d)
+        variances, components = _strongest(sums.xx.upper.T.copy(order="F"), k)
+        self.mean_ = sums.x_mean.astype(sums.dtypes[0])
+        self._keep(components.T.astype(sums.dtypes[0]), variances / (n - 1))
+
+    def _forget(self) -> None:
+        for name in _LEARNT:
+            self.__dict__.pop(name, None)
+
+    def _check_components(self) -> None:
+        if self.n_components < 1:
+            raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
+
+    def _get_state(self) -> dict[str, Any]:
+        if "_sums" in vars(self):
+            check_is_fitted(self, "components_")  # computes them
+        return super()._get_state()
 
     def _column_blocks(self, X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         size = max(1, _BLOCK_VALUES // len(X))

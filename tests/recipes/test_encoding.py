@@ -230,7 +230,7 @@ def test_a_stop_while_joining_loses_nothing(features, model, out, monkeypatch, s
 
 def test_a_stop_while_removing_the_parts_is_tidied_up(features, model, out, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(encoding.shutil, "rmtree", lambda path: None)
+        patch.setattr(encoding, "remove_folder", lambda path: None)
         encode_features(features, model, out)
     assert out.with_name("vectors.npy.parts").exists()
     assert encode_features(features, model, out).was_finished

@@ -8,6 +8,7 @@ from typing import overload
 from cyclopts import App
 
 from rnnfv.cli.codes import SOME_FAILED
+from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.usage import UsageError, at_least_one, check_net, usage
 
 action = App(
@@ -44,6 +45,7 @@ def evaluate(
     skip_missing: bool = False,
     device: str = "auto",
     jobs: int | None = None,
+    where: Where = HERE,
 ) -> int:
     """Compare poolings on the same features, split by split, and print the table.
 
@@ -146,6 +148,7 @@ def evaluate(
         allow_overlap=allow_overlap,
         reverse_test=reverse_test,
         skip_missing=skip_missing,
+        where=where,
         figures=json,
         markdown=markdown,
         latex=latex,

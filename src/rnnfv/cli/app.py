@@ -17,6 +17,7 @@ from rich.console import Console
 from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
+from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.retrieval import retrieval
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.processes import place, refuse_several
@@ -66,7 +67,7 @@ def demo(
 
 
 @app.command
-def encode(features: Path, *, model: Path, out: Path) -> int:
+def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> int:
     """Encode a folder of feature shards with a saved model.
 
     Works shard by shard; after Ctrl-C or a crash the same command goes on where it stopped. Beside OUT it writes a
@@ -85,7 +86,7 @@ def encode(features: Path, *, model: Path, out: Path) -> int:
     """
     from rnnfv.cli.encode import run_encode
 
-    return SOME_FAILED if run_encode(features, model, out) else 0
+    return SOME_FAILED if run_encode(features, model, out, where) else 0
 
 
 @app.command
@@ -107,6 +108,7 @@ def extract(
     mean: Path | None = None,
     revision: str | None = None,
     max_steps: int | None = None,
+    where: Where = HERE,
 ) -> int:
     """Extract features of videos, or of pictures, with a backbone.
 
@@ -175,6 +177,7 @@ def extract(
         fps=fps,
         workers=workers,
         device=device,
+        where=where,
         **{name: value for name, value in options.items() if value is not None},
     )
     return SOME_FAILED if failed else 0

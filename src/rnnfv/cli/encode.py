@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.recipes.encoding import encode_features
 
 
-def run_encode(features: Path, model: Path, out: Path) -> int:
+def run_encode(features: Path, model: Path, out: Path, where: Where = HERE) -> int:
     """Encode, print a summary on stderr, and return how many items failed."""
     console = Console(stderr=True, soft_wrap=True)
-    summary = encode_features(features, model, out, progress=True)
+    with open_where(where) as engine:
+        summary = encode_features(features, model, out, engine=engine, progress=True)
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.", highlight=False)
     console.print(

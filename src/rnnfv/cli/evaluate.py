@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from rnnfv import __version__
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import print_table, write_text
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs
 from rnnfv.datasets.labelled import load_labelled
@@ -35,6 +36,7 @@ def run_evaluate(
     allow_overlap: bool = False,
     reverse_test: bool = False,
     skip_missing: bool = False,
+    where: Where = HERE,
     figures: Path | None = None,
     markdown: Path | None = None,
     latex: Path | None = None,
@@ -43,7 +45,7 @@ def run_evaluate(
     check_outputs(figures, markdown, latex)
     listed = with_splits(read_manifest(manifest), splits)
     data = load_labelled(features, listed, skip_missing=skip_missing)
-    keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else (lambda fitted: None)
+    keep = (lambda fitted: _keep_vectors(vectors, data.manifest, fitted)) if vectors else None
     left_out = len(listed.ids) - len(data.manifest.ids)
     protocol = {
         "features": str(features),
@@ -59,7 +61,7 @@ def run_evaluate(
     decides = {**settings.fitting, "reverse_test": reverse_test, "vectors": vectors}
     files = {"features": features, "manifest": manifest, "transfer": transfer, "through": through}
     with open_work(figures, job_of("action evaluate", decides, files)) as work:
-        with Console(stderr=True).status("") as spinner:
+        with open_where(where) as engine, Console(stderr=True).status("") as spinner:
             rows = evaluate_actions(
                 data,
                 settings,
@@ -67,6 +69,7 @@ def run_evaluate(
                 through=None if through is None else image_side(through, features),
                 allow_overlap=allow_overlap,
                 reverse_test=reverse_test,
+                engine=engine,
                 report=spinner.update,
                 keep=keep,
                 work=work,

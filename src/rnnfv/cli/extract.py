@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.terminal import notes
 from rnnfv.cli.usage import UsageError, at_least_one, check_workers, usage
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
@@ -28,6 +30,7 @@ def run_extract(
     fps: float | None = None,
     workers: int | None = None,
     device: str = "auto",
+    where: Where = HERE,
     **options: Any,
 ) -> int:
     """Extract, print a summary and the failures on stderr, and return how many videos, or pictures, failed.
@@ -37,6 +40,8 @@ def run_extract(
     """
     check_workers(workers)
     if backbone == "idt":
+        if where != HERE:
+            raise UsageError("improved dense trajectories are read on one machine: leave --engine out")
         given = {"weights": weights, "images": images or None, "every": every, "fps": fps, "workers": workers}
         _only_max_steps(options | given | {"device": None if device == "auto" else device})
         steps = options.get("max_steps")
@@ -49,13 +54,13 @@ def run_extract(
     with usage():
         sampling = _sampling(every, fps)
         check_backbone(backbone, weights, **options)
-    net = make_backbone(backbone, weights, device=device, **options)
-    if images:
-        summary = extract_pictures(source, net, out, manifest=manifest, workers=workers, progress=True)
-    else:
-        summary = extract_features(
-            source, net, out, manifest=manifest, sampling=sampling, workers=workers, progress=True
-        )
+    make = partial(make_backbone, backbone, weights, device=device, **options)
+    with open_where(where) as engine:
+        there: dict[str, Any] = {"workers": workers, "engine": engine, "make_backbone": make, "progress": True}
+        if images:
+            summary = extract_pictures(source, make(), out, manifest=manifest, **there)
+        else:
+            summary = extract_features(source, make(), out, manifest=manifest, sampling=sampling, **there)
     _tell(summary, "pictures" if images else "videos")
     return summary.failed
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.usage import UsageError, at_least_one, check_net
 from rnnfv.recipes.sentence_settings import SentenceSettings
 
@@ -116,7 +117,15 @@ def evaluate(
 
 
 @retrieval.command
-def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting(), seed: int = 0) -> int:
+def fit(
+    *,
+    captions: Path,
+    images: Path,
+    out: Path,
+    fitting: Fitting = Fitting(),
+    seed: int = 0,
+    where: Where = HERE,
+) -> int:
     """Fit a model on the split train, choosing on every other image of the split val, and save it.
 
     The other half of val is left for `combine --split val`. After a stop the same command goes on. Under
@@ -137,7 +146,7 @@ def fit(*, captions: Path, images: Path, out: Path, fitting: Fitting = Fitting()
     """
     from rnnfv.cli.retrieving import run_fit
 
-    run_fit(captions, images, fitting, seed, out)
+    run_fit(captions, images, fitting, seed, out, where)
     return 0
 
 

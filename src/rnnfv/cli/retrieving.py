@@ -15,17 +15,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from rnnfv import __version__
+from rnnfv.cli.engine import HERE, Where, open_where
 from rnnfv.cli.retrieval import Fitting
 from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.recipes._work import NO_WORK, Work, job_of, open_work
 from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows, seen_images
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
-from rnnfv.storage import atomic_file
+from rnnfv.storage import as_path, atomic_file
 from rnnfv.tables import as_latex, as_markdown
 from rnnfv.text.corpora import Corpus
 
@@ -76,16 +78,16 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", {_name(fitting): row}, output)
 
 
-def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path) -> None:
+def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = HERE) -> None:
     """Fit one model and save it."""
     fitting.check()
     FOLDER.check_replaceable(out)
     listed, vectors = _data(captions, images)
     parts = parts_of(listed, vectors, "val")
-    backbone = backbone_of_features(images)[0] if images.is_dir() else None
+    backbone = backbone_of_features(images)[0] if as_path(images).is_dir() else None
     job = _job("retrieval fit", captions, images, fitting, {"seed": seed})
-    with open_work(out, job) as work, _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, work=work)
+    with open_work(out, job) as work, open_where(where) as engine, _status() as report:
+        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, engine=engine, work=work)
         _words_told(model, parts)
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
         model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
@@ -145,6 +147,7 @@ def _fitted(
     seeds: Iterable[int],
     report: Callable[[str], None],
     others: Sequence[Any] = (),
+    engine: Engine = LOCAL,
     work: Work = NO_WORK,
 ) -> Iterator[RetrievalModel]:
     words: Any = [str(path) for path in fitting.words]
@@ -157,6 +160,7 @@ def _fitted(
         corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
         others=others,
         etas=etas,
+        engine=engine,
         report=report,
         work=work,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rnnfv.datasets._matlab import HEADER, read_matrix
 from rnnfv.datasets.captions import Captions
-from rnnfv.storage import feature_shards, read_all_features, read_features, refuse_repeated_ids
+from rnnfv.storage import as_path, feature_shards, local_copy, read_all_features, read_features, refuse_repeated_ids
 from rnnfv.storage.bounds import refuse_inflated
 
 __all__ = ["image_blocks", "read_image_vectors"]
@@ -56,11 +56,12 @@ def read_image_vectors(path: str | Path, captions: Captions) -> NDArray[Any]:
         If the file is damaged, has another number of images, or a NaN or infinite value; if features of an image are
         missing, or have several steps. The message names the image.
     """
-    path = Path(path)
+    path = as_path(path)
     if _is_features(path):
         return _read_features(path, captions.filenames.tolist())
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
+    path = local_copy(path)
     match path.suffix:
         case ".npy":
             vectors = _read_npy(path)
@@ -117,7 +118,7 @@ def image_blocks(
     FileNotFoundError, ImportError, ValueError
         As for `read_image_vectors`.
     """
-    path, part = Path(path), captions if part is None else part
+    path, part = as_path(path), captions if part is None else part
     if _is_features(path):
         yield from _feature_blocks(path, None if part is None else part.filenames.tolist())
         return

@@ -14,10 +14,13 @@ from rnnfv.recipes._job import read_json, write_json
 from rnnfv.storage import (
     MODEL_FILES,
     ModelFolderError,
+    as_path,
     atomic_file,
     atomic_folder,
     file_identity,
+    is_remote,
     load,
+    local_copy,
     model_checksum,
     save,
 )
@@ -73,6 +76,7 @@ class ChainFolder:
         files : dict of (Path, str), optional
             By role, the files to copy to ``backbone/``, and their names there.
         """
+        folder = as_path(folder)
         self.check_replaceable(folder)
         with atomic_folder(folder) as new:
             for name, estimator in estimators.items():
@@ -96,6 +100,7 @@ class ChainFolder:
         ModelFolderError
             If the folder is missing, damaged, changed, of another kind, or of a newer format.
         """
+        folder = local_copy(as_path(folder))
         record = self._read_record(folder)
         estimators = {}
         for name, kind in self.parts.items():
@@ -113,7 +118,7 @@ class ChainFolder:
         ModelFolderError
             Naming what is in the way.
         """
-        folder = Path(folder)
+        folder = as_path(folder)
         if folder.is_dir():
             record = read_json(folder / self.record)
             ours = set()
@@ -124,6 +129,8 @@ class ChainFolder:
             strangers = there - ours
             if strangers:
                 self.fail(folder, f"{self.noun} would replace what is there ({min(strangers)})", _GIVE_NEW)
+        elif is_remote(folder):
+            return  # a store has no folders, and nothing is in the way of one
         elif folder.exists() or folder.is_symlink() or any(parent.is_file() for parent in folder.parents):
             self.fail(folder, "it is not a folder, or not in one", _GIVE_NEW)
 

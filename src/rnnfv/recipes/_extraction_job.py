@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -20,7 +19,7 @@ from rich.progress import Progress, TextColumn
 from rnnfv import __version__
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.recipes._videos import Video
-from rnnfv.storage import atomic_file, one_writer, read_features, write_features
+from rnnfv.storage import atomic_file, one_writer, read_features, remove_folder, write_features
 
 __all__ = ["ExtractionJob", "ExtractionSummary", "VideoFeatures"]
 
@@ -155,7 +154,7 @@ class ExtractionJob:
         except BaseException:  # Ctrl-C, too
             self._put_by()
             raise
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        remove_folder(self._unfinished)
         self._write_report()
         return self._summary(was_finished=False)
 

@@ -4,20 +4,53 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from typing import TYPE_CHECKING
+import platform
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.distributed import Tell, Worker
 from rnnfv.recipes._extraction_job import VideoFeatures
 from rnnfv.video.ahead import End
 
 if TYPE_CHECKING:
     from rnnfv.video.backbones import Backbone
 
-__all__ = ["count_workers", "decoder_version", "outcome_of", "vectors_of"]
+__all__ = ["NetWorker", "count_workers", "decoder_version", "outcome_of", "vectors_of"]
 
 _MOST_WORKERS = 4  # by default; each decodes over a thousand small frames a second
+
+
+@dataclass(frozen=True)
+class NetWorker:
+    """Makes, in whatever process it is called, the backbone and what reads files with it (`Engine.map`).
+
+    Attributes
+    ----------
+    make_backbone : callable
+    description : dict
+        Of the backbone that is wanted.
+    read : callable
+        Takes the backbone, paths, and a callable to which it tells how many more frames were seen.
+    """
+
+    make_backbone: Callable[[], Backbone]
+    description: dict[str, Any]
+    read: Callable[[Backbone, Sequence[Path], Tell], Generator[tuple[int, VideoFeatures]]]
+
+    def __call__(self) -> Worker:
+        backbone = self.make_backbone()
+        if (made := backbone.description()) != self.description:
+            raise ValueError(
+                f"the {backbone.name} of {platform.node()} is not the one asked for, but {made}: "
+                "put the same file of weights on every machine"
+            )
+        return partial(self.read, backbone)
 
 
 def vectors_of(backbone: Backbone, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,7 +15,16 @@ from urllib.parse import quote
 from rnnfv import __version__
 from rnnfv.processes import join, place
 from rnnfv.recipes._job import read_json, write_json
-from rnnfv.storage import ModelFolderError, load, one_writer, parse_checkpoint, save, write_checkpoint
+from rnnfv.storage import (
+    ModelFolderError,
+    as_path,
+    is_remote,
+    load,
+    one_writer,
+    parse_checkpoint,
+    save,
+    write_checkpoint,
+)
 
 __all__ = ["NO_WORK", "Work", "job_of", "open_work"]
 
@@ -117,7 +126,7 @@ def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
     Parameters
     ----------
     output : Path, optional
-        What the job writes at its end. None keeps nothing.
+        What the job writes at its end. Nothing is kept for None, nor on an object store.
     job : dict
         As `job_of` gives it.
 
@@ -128,7 +137,7 @@ def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
     BlockingIOError
         If another program is at it.
     """
-    if output is None:
+    if output is None or is_remote(as_path(output)):
         yield NO_WORK
         return
     folder = Path(f"{output.resolve()}.unfinished")
@@ -155,9 +164,9 @@ def job_of(command: str, settings: dict[str, Any], files: Mapping[str, Path | No
     settings : dict
         All options that decide the result.
     files : dict
-        Files, and folders of files, by their role; large files are known by their size and both ends.
+        Files, and folders of files, by their role; large and remote files are known by their size and both ends.
     """
-    known = {role: _identity(path) for role, path in files.items() if path is not None}
+    known = {role: _identity(as_path(path)) for role, path in files.items() if path is not None}
     job = {"format": "rnnfv-work", "format_version": 1, "command": command, "rnnfv": __version__, **settings, **known}
     plain: dict[str, Any] = json.loads(json.dumps(job, default=str))
     return plain
@@ -168,10 +177,10 @@ def _identity(path: Path) -> list[Any]:
         return [[str(file.relative_to(path)), *_identity(file)] for file in sorted(path.rglob("*")) if file.is_file()]
     size = path.stat().st_size
     with path.open("rb") as file:
-        if size <= _LARGE:
+        if size <= _LARGE and not is_remote(path):
             return [size, hashlib.file_digest(file, "sha256").hexdigest()]
         digest = hashlib.sha256(file.read(_EDGE))
-        file.seek(size - _EDGE)
+        file.seek(max(0, size - _EDGE))
         digest.update(file.read(_EDGE))
         return [size, digest.hexdigest()]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 
 from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import mean_accuracy
 from rnnfv.processes import refuse_several
+from rnnfv.recipes._action_cells import Cell, Cells
 from rnnfv.recipes._action_chain import Chain, Part
 from rnnfv.recipes._work import NO_WORK, Work
-from rnnfv.recipes.comparison import POOLINGS, Choice, Result, candidate, evaluate, fit
+from rnnfv.recipes.comparison import POOLINGS, Choice, Result, candidate, fit
 
 _RUNNING = ("poolings", "seeds", "device", "jobs")  # settings that say how much is fitted, and where
 
@@ -154,8 +154,9 @@ def evaluate_actions(
     through: RegularizedCCA | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
+    engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
-    keep: Callable[[Fitted], None] = lambda fitted: None,
+    keep: Callable[[Fitted], None] | None = None,
     work: Work = NO_WORK,
 ) -> dict[str, Row]:
     """Fit every pooling on each split's training part, and test it on the test part.
@@ -176,9 +177,11 @@ def evaluate_actions(
         Go on where a group is in both parts of a split.
     reverse_test : bool
         Also test on the test part played backwards.
+    engine : Engine
+        Where choices, and then fits, are made: each split, pooling and seed apart from the others.
     report : callable
-        Is told what is being done.
-    keep : callable
+        Is told what is done.
+    keep : callable, optional
         Is handed every fitted pooling.
     work : Work
         Keeps the figures of every fit, which is then done once, and what is finished of the fit under way.
@@ -196,76 +199,27 @@ def evaluate_actions(
     check_splits(data.manifest, allow_overlap)
     if transfer is not None:
         _check_transfer(transfer, settings)
+    todo = Cells(data, settings, transfer, through, reverse_test, keep is not None, work)
+    places = [(split, name) for split in data.manifest.splits for name in settings.poolings]
+    chosen = todo.do([Cell(*place) for place in places], engine, report)
+    choices = {place: Choice(**figures) for place, figures in zip(places, chosen, strict=True)}
+    cells = [Cell(*place, choices[place], seed) for place in places for seed in range(settings.seeds)]
+
+    def hand_on(cell: Cell, fitted: tuple[Pipeline, Result]) -> None:
+        if keep is not None:
+            train, test = (data.part(cell.split, which) for which in ("train", "test"))
+            keep(Fitted(cell.pooling, cell.split, cell.seed, *fitted, train, test))
+
     rows = {name: Row() for name in settings.poolings}
-    for split in data.manifest.splits:
-        run = _SplitRun(data, split, settings, transfer, through, reverse_test, report, keep, work.part(split))
-        for name, row in rows.items():
-            choice = run.choice(name)
-            row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
-            for seed in range(settings.seeds):
-                figures = run.figures(name, choice, seed)
-                row.dim = figures["dim"]
-                row.accuracies.setdefault(split, []).append(figures["accuracy"])
-                if reverse_test:
-                    row.reversed_accuracies.setdefault(split, []).append(figures["reversed"])
-                    row.changed.setdefault(split, []).append(figures["changed"])
+    for cell, figures in zip(cells, todo.do(cells, engine, report, hand_on), strict=True):
+        row, split, choice = rows[cell.pooling], cell.split, choices[cell.split, cell.pooling]
+        row.chosen[split] = {**choice.parameters, "validation": choice.validation_accuracy}
+        row.accuracies.setdefault(split, []).append(figures["accuracy"])
+        row.dim = figures["dim"]
+        if reverse_test:
+            row.reversed_accuracies.setdefault(split, []).append(figures["reversed"])
+            row.changed.setdefault(split, []).append(figures["changed"])
     return rows
-
-
-@dataclass
-class _SplitRun:
-    """The fits of one split; its data are prepared only where a fit is not done yet."""
-
-    data: LabelledSequences
-    split: str
-    settings: Settings
-    transfer: Pipeline | None
-    through: RegularizedCCA | None
-    reverse_test: bool
-    report: Callable[[str], None]
-    keep: Callable[[Fitted], None]
-    work: Work
-
-    @cached_property
-    def parts(self) -> dict[str, Part]:
-        return {which: self.data.part(self.split, which) for which in ("train", "test")}
-
-    @cached_property
-    def chain(self) -> Chain:
-        self.report(f"{self.split}: preparing")
-        return Chain(self.settings, self.parts["train"], self.transfer, self.through, self.work)
-
-    @cached_property
-    def prepared(self) -> dict[str, Part]:
-        return {which: self.chain.prepare(part) for which, part in self.parts.items()}
-
-    def choice(self, pooling: str) -> Choice:
-        """What validation chooses for the pooling."""
-
-        def make(work: Work) -> dict[str, Any]:
-            self.report(f"{self.split}: {pooling}")
-            return asdict(self.chain.choose(pooling, self.prepared["train"], work))
-
-        return Choice(**self.work.figures(f"{pooling} choice", make))
-
-    def figures(self, pooling: str, choice: Choice, seed: int) -> dict[str, Any]:
-        """Fit and test the pooling."""
-
-        def make(work: Work) -> dict[str, Any]:
-            self.report(f"{self.split}: {pooling}, seed {seed}")
-            train, test = self.prepared["train"], self.prepared["test"]
-            result = evaluate(self.chain.candidate(pooling), choice, train, test, seed, work)
-            pipeline = self.chain.whole(result.pipeline)
-            figures: dict[str, Any] = {"accuracy": result.accuracy, "dim": result.dim}
-            raw = self.parts["test"]
-            if self.reverse_test:
-                backwards = pipeline.predict(raw[0].reversed())
-                figures["reversed"] = 100 * float(np.mean(backwards == raw[1]))
-                figures["changed"] = 100 * float(np.mean(backwards != result.predictions))
-            self.keep(Fitted(pooling, self.split, seed, pipeline, result, self.parts["train"], raw))
-            return figures
-
-        return self.work.figures(f"{pooling} seed {seed}", make)
 
 
 def fit_action(

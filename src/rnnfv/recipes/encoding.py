@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import shutil
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from rich.text import Text
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from rnnfv.distributed import LOCAL, Engine, Tell, Worker
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.recipes._job import progress_bar, read_json, write_json
 from rnnfv.sequences import Sequences
 from rnnfv.storage import (
+    as_path,
     atomic_file,
     count_sequences,
     feature_shards,
@@ -31,6 +34,7 @@ from rnnfv.storage import (
     one_writer,
     read_features,
     refuse_repeated_ids,
+    remove_folder,
     write_npy,
 )
 
@@ -70,7 +74,7 @@ class EncodingSummary:
 
 
 def encode_features(
-    features: str | Path, model: str | Path, out: str | Path, *, progress: bool = False
+    features: str | Path, model: str | Path, out: str | Path, *, engine: Engine = LOCAL, progress: bool = False
 ) -> EncodingSummary:
     """Encode every sequence of a folder of features with a saved model.
 
@@ -86,6 +90,8 @@ def encode_features(
         The model folder of a fitted transformer.
     out : str or Path
         The .npy file to write. A ``.csv`` of the same name tells each id's row, or why it has none.
+    engine : Engine
+        Where shards are read and encoded. The vectors come back to be written here.
     progress : bool
         Show a bar on stderr: sequences done, rate, time left.
 
@@ -106,17 +112,17 @@ def encode_features(
     BlockingIOError
         If another program writes the same output.
     """
-    job = _Job(Path(features), Path(model), Path(out))
+    job = _Job(as_path(features), as_path(model), as_path(out))
     if job.is_finished() and not (job.parts.exists() or job.lock.exists()):
         return job.summary(was_finished=True)
     with one_writer(job.lock, job.out):
-        return _finish(job, Path(model), progress)
+        return _finish(job, as_path(model), engine, progress)
 
 
-def _finish(job: _Job, model: Path, progress: bool) -> EncodingSummary:
+def _finish(job: _Job, model: Path, engine: Engine, progress: bool) -> EncodingSummary:
     """Do what is not done yet."""
     if job.is_finished():
-        shutil.rmtree(job.parts, ignore_errors=True)  # left by a stop after the very last step
+        remove_folder(job.parts)  # left by a stop after the very last step
         return job.summary(was_finished=True)
     refuse_repeated_ids(job.shards)
     estimator = _load_transformer(model)
@@ -125,8 +131,10 @@ def _finish(job: _Job, model: Path, progress: bool) -> EncodingSummary:
     with progress_bar(progress, _Rate()) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
         task = bar.add_task("encoding", total=total)
-        for i in waiting:
-            _encode_shard(estimator, job.shards[i], job.part(i), lambda n: bar.advance(task, n))
+        worker, shards = partial(_worker, estimator), [job.shards[i] for i in waiting]
+        with closing(engine.map(worker, shards, batch=1, tell=lambda n: bar.advance(task, n))) as encoded:
+            for k, shard in encoded:
+                _write_part(job.part(waiting[k]), shard)
     job.join()
     return job.summary(was_finished=False)
 
@@ -149,32 +157,55 @@ def _load_transformer(model: Path) -> Any:
     return estimator
 
 
-def _encode_shard(estimator: Any, shard: Path, part: Path, advance: Callable[[int], None]) -> None:
-    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+class _Encoded(NamedTuple):
+    """What came of a shard: the ids, the reasons why others have none, and the vectors, None where none was tried."""
+
+    ids: list[str]
+    failures: list[tuple[str, str]]
+    vectors: NDArray[Any] | None
+
+
+def _worker(estimator: Any) -> Worker:
+    """See `Engine.map`; the items are shards."""
+
+    def encode(shards: Sequence[Path], tell: Tell) -> Iterator[tuple[int, _Encoded]]:
+        for i, shard in enumerate(shards):
+            yield i, _encode_shard(estimator, shard, tell)
+
+    return encode
+
+
+def _encode_shard(estimator: Any, shard: Path, tell: Tell) -> _Encoded:
     try:
         read = read_features(shard, getattr(estimator, "n_features_in_", None))
     except (OSError, ValueError) as error:
-        write_json(part, {"ids": [], "failures": [[shard.name, str(error)]], "sha256": None})
-        return
-    advance(len(read.failures))
-    ids, failures, sha256 = read.ids, list(read.failures), None
-    if ids:
-        vectors = _transform(estimator, read.sequences, advance)
-        finite = np.isfinite(vectors).all(axis=1)
-        failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
-        ids = [ids[i] for i in np.flatnonzero(finite)]
-        kept = vectors if finite.all() else vectors[finite]
+        return _Encoded([], [(shard.name, str(error))], None)
+    tell(len(read.failures))
+    ids, failures = read.ids, list(read.failures)
+    if not ids:
+        return _Encoded(ids, failures, None)
+    vectors = _transform(estimator, read.sequences, tell)
+    finite = np.isfinite(vectors).all(axis=1)
+    failures += [(ids[i], "the vector has a NaN or infinite value") for i in np.flatnonzero(~finite)]
+    kept = [ids[i] for i in np.flatnonzero(finite)]
+    return _Encoded(kept, failures, vectors if finite.all() else vectors[finite])
+
+
+def _write_part(part: Path, shard: _Encoded) -> None:
+    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+    sha256 = None
+    if shard.vectors is not None:
         with atomic_file(part.with_suffix(".npy")) as temporary:
-            write_npy(temporary, kept.shape, kept.dtype, [kept])
+            write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
         sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
-    write_json(part, {"ids": ids, "failures": failures, "sha256": sha256})
+    write_json(part, {"ids": shard.ids, "failures": shard.failures, "sha256": sha256})
 
 
-def _transform(estimator: Any, seqs: Sequences, advance: Callable[[int], None]) -> NDArray[Any]:
+def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
     blocks = []
     for start in range(0, len(seqs), _BLOCK):
         blocks.append(np.asarray(estimator.transform(seqs[start : start + _BLOCK])))
-        advance(len(blocks[-1]))
+        tell(len(blocks[-1]))
     return np.concatenate(blocks)
 
 
@@ -188,7 +219,7 @@ class _Job:
         if out.suffix != ".npy":
             raise ValueError(f"the output must be a .npy file; got {out}")
         self.out, self.table = out, out.with_suffix(".csv")
-        self.parts, self.record = Path(f"{out}.parts"), Path(f"{out}.job.json")
+        self.parts, self.record = out.with_name(f"{out.name}.parts"), out.with_name(f"{out.name}.job.json")
         self.lock = out.with_name(f".{out.name}.lock")
         self.shards = feature_shards(features)
         self.description = {
@@ -233,17 +264,17 @@ class _Job:
         first_reason = self._write_table()
         paths = [self._vectors(i) for i in range(len(self.shards)) if self._read_part(i)[0]]
         if not paths:
-            shutil.rmtree(self.parts)
+            remove_folder(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
         write_json(self.record, self.description)
         joined = self.parts / "joined.npy"
         with atomic_file(joined) as temporary:
             _concatenate(paths, temporary)
         move_file(joined, self.out)
-        shutil.rmtree(self.parts)
+        remove_folder(self.parts)
 
     def summary(self, was_finished: bool) -> EncodingSummary:
-        encoded, dim = np.load(self.out, mmap_mode="r").shape
+        (encoded, dim), _ = _header(self.out)
         with self.table.open(encoding="utf-8", newline="") as file:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
@@ -278,9 +309,23 @@ class _Job:
 
 def _concatenate(paths: list[Path], target: Path) -> None:
     """Join .npy files of equal width through the disk: one of them at a time is in memory."""
-    first = np.load(paths[0], mmap_mode="r")
-    rows = sum(len(np.load(path, mmap_mode="r")) for path in paths)
-    write_npy(target, (rows, *first.shape[1:]), first.dtype, map(np.load, paths))
+    shape, dtype = _header(paths[0])
+    rows = sum(_header(path)[0][0] for path in paths)
+    write_npy(target, (rows, *shape[1:]), dtype, map(_read, paths))
+
+
+def _read(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        vectors: NDArray[Any] = np.load(file)
+    return vectors
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an .npy file."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)  # always version 1: vectors have no names
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
 
 
 def _fingerprint(shard: Path) -> list[Any]:

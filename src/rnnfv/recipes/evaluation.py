@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import Cosines, retrieval_ranks
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
@@ -114,6 +115,7 @@ def fit_models(
     corpus: Texts | None = None,
     others: Texts = (),
     etas: Sequence[float] = ETAS,
+    engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
     work: Work = NO_WORK,
 ) -> Iterator[RetrievalModel]:
@@ -128,7 +130,7 @@ def fit_models(
     seeds : iterable of int
     others : sentences
         Whose words the models are to know too; nothing is learnt from them.
-    corpus, etas, report
+    corpus, etas, engine, report
         As for `rnnfv.recipes.retrieval.fit_retrieval`.
     work : Work
         Its part ``"seed N"`` keeps what is finished of that seed.
@@ -155,6 +157,7 @@ def fit_models(
             corpus=corpus,
             etas=etas,
             seed=seed,
+            engine=engine,
             report=report,
             work=work.part(f"seed {seed}"),
         )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.distributed import LOCAL, Engine, Tell
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
-from rnnfv.recipes._extraction_net import count_workers, decoder_version, outcome_of, vectors_of
+from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
+from rnnfv.storage import as_path
 from rnnfv.video.ahead import Block, Failed, decode_ahead
 from rnnfv.video.clips import ClipCutter
 from rnnfv.video.decode import Sampling
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from rnnfv.video.backbones import Backbone
 
 __all__ = ["ExtractionSummary", "VideoFeatures", "extract_features", "read_features_of"]
+
+_AT_ONCE = 16  # videos that one of several workers takes; processes that decode start anew for them
 
 
 def extract_features(
@@ -33,6 +38,8 @@ def extract_features(
     sampling: Sampling | None = None,
     workers: int | None = None,
     shard_size: int = 50,
+    engine: Engine = LOCAL,
+    make_backbone: Callable[[], Backbone] | None = None,
     progress: bool = False,
 ) -> ExtractionSummary:
     """Extract the features of every video with a backbone.
@@ -58,9 +65,14 @@ def extract_features(
     sampling : Sampling, optional
         Default: one frame in 10 for a net of frames (SPEC S7), every frame for a net of clips (S9).
     workers : int, optional
-        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
+        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4. Where an engine has
+        several workers, each has so many; default: as many as the processors that it reserves.
     shard_size : int
         Videos a shard.
+    engine : Engine
+        Where videos are decoded and go through the net.
+    make_backbone : callable, optional
+        Makes the backbone in the processes of an engine with several. Default: it is sent to them.
     progress : bool
         Show a bar on stderr: videos done, frames a second, failures, time left.
 
@@ -83,11 +95,20 @@ def extract_features(
         sampling = Sampling(every=1 if backbone.input == "clips" else 10)
     videos = list_videos(Path(source), None if manifest is None else Path(manifest))
     origin = {"backbone": backbone.description(), "sampling": asdict(sampling)}
-    job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, Path(out), shard_size)
-    return job.run(lambda paths, tell: read_features_of(paths, backbone, sampling, workers, tell), "frames", progress)
+    job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, as_path(out), shard_size)
+    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    workers = engine.processes if workers is None else workers
+    worker = NetWorker(make, backbone.description(), partial(_read, sampling, workers))
+    return job.run(lambda paths, tell: engine.map(worker, paths, batch=_AT_ONCE, tell=tell), "frames", progress)
 
 
 # -- videos to features ----------------------------------------------------------------------------
+
+
+def _read(
+    sampling: Sampling, workers: int | None, backbone: Backbone, paths: Sequence[Path], tell: Tell
+) -> Generator[tuple[int, VideoFeatures]]:
+    return read_features_of(paths, backbone, sampling, workers, tell)
 
 
 def read_features_of(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
-from rnnfv.recipes._extraction_net import count_workers, decoder_version, outcome_of, vectors_of
+from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
+from rnnfv.storage import as_path
 from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def extract_pictures(
     manifest: str | Path | None = None,
     workers: int | None = None,
     shard_size: int = 250,
+    engine: Engine = LOCAL,
+    make_backbone: Callable[[], Backbone] | None = None,
     progress: bool = False,
 ) -> ExtractionSummary:
     """Extract the features of every picture with a backbone: sequences of one step.
@@ -50,9 +55,14 @@ def extract_pictures(
     manifest : str or Path, optional
         A CSV whose columns ``id`` and ``path`` name the pictures; paths are relative to the source, or to the manifest.
     workers : int, optional
-        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4.
+        Processes that decode; 0 decodes in this one. Default: as many as processors, at most 4. Where an engine has
+        several workers, each has so many; default: as many as the processors that it reserves.
     shard_size : int
         Pictures a shard.
+    engine : Engine
+        Where pictures are decoded and go through the net.
+    make_backbone : callable, optional
+        Makes the backbone in the processes of an engine with several. Default: it is sent to them.
     progress : bool
         Show a bar on stderr: pictures done, pictures a second, failures, time left.
 
@@ -77,12 +87,15 @@ def extract_pictures(
     origin = {"backbone": backbone.description(), "kind": "pictures"}
     versions = {"decoder": decoder_version("Pillow", "pillow")}
     together = max(n for n in range(1, _AT_ONCE + 1) if shard_size % n == 0)
-    job = ExtractionJob(pictures, origin, versions, Path(out), shard_size, together=together)
-    return job.run(lambda paths, tell: _read(paths, backbone, workers, together, tell), "pictures", progress)
+    job = ExtractionJob(pictures, origin, versions, as_path(out), shard_size, together=together)
+    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    workers = engine.processes if workers is None else workers
+    worker = NetWorker(make, backbone.description(), partial(_read, workers, together))
+    return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)
 
 
 def _read(
-    paths: Sequence[Path], backbone: Backbone, workers: int | None, together: int, tell: Callable[[int], None]
+    workers: int | None, together: int, backbone: Backbone, paths: Sequence[Path], tell: Callable[[int], None]
 ) -> Generator[tuple[int, VideoFeatures]]:
     """The index of each picture and what came of it.
 

@@ -21,6 +21,7 @@ from rnnfv.recipes._scores import by_class
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.action import Settings, fit_action
 from rnnfv.storage import feature_shards, file_identity
+from rnnfv.storage.remote import opened
 from rnnfv.video.backbones import Backbone, from_description
 from rnnfv.video.backbones.c3d import mean_identity
 from rnnfv.video.decode import Sampling
@@ -264,7 +265,7 @@ def backbone_of_features(folder: str | Path) -> tuple[dict[str, Any] | None, Sam
 
 def _origin(shard: Path) -> tuple[dict[str, Any] | None, Sampling | None]:
     try:
-        metadata = pq.read_metadata(shard).metadata or {}  # the copy over which the shard's checksum goes
+        metadata = pq.read_metadata(opened(shard)).metadata or {}  # the copy over which the shard's checksum goes
         note = json.loads(metadata.get(b"rnnfv", b"{}"))
         if "backbone" not in note:
             return None, None

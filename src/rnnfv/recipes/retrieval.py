@@ -15,13 +15,14 @@ from sklearn.preprocessing import normalize
 
 from rnnfv.cca import RegularizedCCA, cca_path
 from rnnfv.datasets.captions import Captions
+from rnnfv.distributed import LOCAL, Engine
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.processes import refuse_several
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
-from rnnfv.recipes.sentences import Texts, encode, encoded_blocks, fit_sentence_side, with_pca
+from rnnfv.recipes.sentences import Texts, block_rows, encode, encoded_blocks, fit_sentence_side, with_pca
 from rnnfv.sequences import Sequences
 from rnnfv.text.sentences import SentenceReader
 
@@ -198,6 +199,7 @@ def fit_retrieval(
     corpus: Texts | None = None,
     etas: Sequence[float] = ETAS,
     seed: int = 0,
+    engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
     work: Work = NO_WORK,
 ) -> RetrievalModel:
@@ -215,6 +217,8 @@ def fit_retrieval(
     etas : sequence of float
         Regularisations of the CCA to choose from. They are tried from the largest on, until recall has fallen.
     seed : int
+    engine : Engine
+        Where vectors are made and summed that do not fit in memory together.
     report : callable
         Told what is going on.
     work : Work
@@ -240,7 +244,8 @@ def fit_retrieval(
         report(f"PCA to {settings.pca} numbers")
         side = with_pca(side, train.texts, settings.pca, seed, work)
     vectors = encode(side, validation.texts)
-    best, recalls = _best_of(_path(side, train, sorted(etas, reverse=True), report), vectors, validation, report)
+    path = _path(side, train, sorted(etas, reverse=True), engine, report)
+    best, recalls = _best_of(path, vectors, validation, report)
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}
     if is_net(settings.encoder):
         chosen["epoch"] = side["encoder"].best_epoch_
@@ -324,7 +329,7 @@ def _sampled(side: Pipeline, texts: Texts) -> NDArray[np.float32]:
 
 
 def _path(
-    side: Pipeline, train: Pairs, etas: Sequence[float], report: Callable[[str], None]
+    side: Pipeline, train: Pairs, etas: Sequence[float], engine: Engine, report: Callable[[str], None]
 ) -> Iterator[RegularizedCCA]:
     """CCAs of all etas, one at a time: of all vectors together, or where they are too large, of their sums."""
     width = encode(side, train.texts[:1]).shape[1]
@@ -336,11 +341,29 @@ def _path(
         report("canonical correlations")
         yield from cca_path(vectors, train.images_of(), etas)
         return
+    n, size, seen = len(train.texts), block_rows(width), 0
+
+    def tell(blocks: int) -> None:
+        nonlocal seen
+        seen += blocks * size
+        report(f"canonical correlations: sentence {min(seen, n)} of {n}")
+
+    parts = [slice(start, start + size) for start in range(0, n, size)]
     cca = RegularizedCCA(min(etas))
-    for rows, block in encoded_blocks(side, train.texts):
-        report(f"canonical correlations: sentence {rows.stop} of {len(train.texts)}")
-        cca.partial_fit(block, train.images_of(rows))
-    yield from cca.path(etas)
+    yield from engine.fit_parts(cca, parts, _Encoded(side, train), batch=-(-width // size), tell=tell).path(etas)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """Vectors of some training sentences, and of their images, in blocks."""
+
+    side: Pipeline
+    train: Pairs
+
+    def __call__(self, part: slice) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        images = self.train.images_of(part)
+        for rows, block in encoded_blocks(self.side, self.train.texts[part]):
+            yield block, images[rows]
 
 
 def _recall(cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs) -> float:

@@ -22,7 +22,7 @@ from rnnfv.sequences import Sequences
 from rnnfv.text.bag import BagOfWords
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = ["Texts", "encode", "encoded_blocks", "fit_sentence_side", "with_pca"]
+__all__ = ["Texts", "block_rows", "encode", "encoded_blocks", "fit_sentence_side", "with_pca"]
 
 _FAMILIES = {
     "gmm-fv": ["gaussian"],
@@ -104,10 +104,15 @@ def encoded_blocks(side: Pipeline, texts: Texts | Sequences) -> Iterator[tuple[s
     if "words" in side.named_steps:
         items, side = texts if isinstance(texts, Sequences) else side["words"].transform(texts), side[1:]
     width = len(side["pca"].mean_) if "pca" in side.named_steps else side.transform(items[:1]).shape[1]
-    size = max(1, _BLOCK_VALUES // width)
+    size = block_rows(width)
     for start in range(0, len(items), size):
         rows = slice(start, min(start + size, len(items)))
         yield rows, side.transform(items[rows])
+
+
+def block_rows(width: int) -> int:
+    """Sentences whose vectors of this width are made together."""
+    return max(1, _BLOCK_VALUES // width)
 
 
 def with_pca(side: Pipeline, texts: Texts, n_components: int, seed: int = 0, work: Work = NO_WORK) -> Pipeline:

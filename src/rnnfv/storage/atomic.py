@@ -12,13 +12,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+
+from rnnfv.storage.remote import as_path, is_remote, upload_file, upload_folder
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["atomic_file", "atomic_folder", "move_file", "one_writer"]
+__all__ = ["atomic_file", "atomic_folder", "move_file", "one_writer", "remove_folder"]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -63,9 +66,14 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     >>> path.read_text()
     'all of it'
     """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    path = as_path(path)
+    if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give a file")
+    if is_remote(path):
+        with upload_file(path) as temporary:
+            yield temporary
+        return
+    target = Path(os.path.realpath(path))
     with _telling_of(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary, hold = _claim(target)
@@ -101,6 +109,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     OSError
         If it cannot be written, such as when the disk is full; the message names ``path``.
     """
+    path = as_path(path)
+    if is_remote(path):
+        with upload_folder(path) as temporary:
+            yield temporary
+        return
     target = Path(os.path.realpath(path))
     with _telling_of(target), one_writer(target.with_name(f".{target.name}.lock"), target):
         _tidy(target)
@@ -135,6 +148,9 @@ def one_writer(lock: Path, what: Path) -> Iterator[None]:
     BlockingIOError
         If another program holds the lock.
     """
+    if is_remote(lock):  # a store has no locks
+        yield
+        return
     held = FileLock(lock)
     try:
         with _telling_of(what):
@@ -168,8 +184,21 @@ def _telling_of(target: Path) -> Iterator[None]:
 
 def move_file(source: Path, target: Path) -> None:
     """Rename a file over another one of the same disk, and make the new name last through a power cut."""
+    if is_remote(target):
+        remote: Any = target
+        remote.fs.mv(str(source), str(target))
+        return
     source.replace(target)
     _sync(target.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, where there is one."""
+    if not is_remote(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.exists():
+        remote: Any = path
+        remote.fs.rm(remote.path, recursive=True)
 
 
 # -- temporary files -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage.atomic import atomic_file
 from rnnfv.storage.bounds import refuse_inflated
+from rnnfv.storage.remote import as_path, opened
 
 __all__ = [
     "FeatureShard",
@@ -117,7 +118,7 @@ def write_features(
     note = json.loads(json.dumps({"format": "rnnfv-features", "format_version": 1, **(metadata or {})}))
     note[_CHECKSUM] = _digest(note, ids, seqs.lengths, values)
     table = table.replace_schema_metadata({_METADATA_KEY: json.dumps(note).encode()})
-    path = Path(folder) / f"part-{shard:05d}.parquet"
+    path = as_path(folder) / f"part-{shard:05d}.parquet"
     with atomic_file(path) as temporary:
         # A dictionary of floating-point values only costs; the checksums let a reader find damaged pages.
         pq.write_table(table, temporary, use_dictionary=False, write_page_checksum=True)
@@ -140,7 +141,7 @@ def feature_shards(folder: str | Path) -> list[Path]:
     FileNotFoundError
         If there is no such folder, or no shard in it.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if folder.is_file() and folder.suffix == ".parquet":
         return [folder]
     shards = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
@@ -153,7 +154,7 @@ def feature_shards(folder: str | Path) -> list[Path]:
 def count_sequences(path: str | Path) -> int:
     """Rows of a shard, from its footer alone; 0 where the file cannot be read."""
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(opened(as_path(path))).num_rows)
     except (pa.ArrowException, OSError, ValueError):
         return 0
 
@@ -169,7 +170,7 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
-            with pq.ParquetFile(path, read_dictionary=["id"]) as file:
+            with pq.ParquetFile(opened(path), read_dictionary=["id"]) as file:
                 ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
@@ -201,11 +202,11 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     ValueError
         If the file is damaged, is not Parquet or lacks the columns; the message names it.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=["id"]) as file:
+        with pq.ParquetFile(opened(path, whole=True), page_checksum_verification=True, read_dictionary=["id"]) as file:
             refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
             table = file.read(["id", "features"])
         ids = id_column(path, table)

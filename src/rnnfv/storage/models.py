@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from rnnfv.storage.atomic import atomic_folder
+from rnnfv.storage.remote import as_path
 from rnnfv.storage.tree import _NotStorableError, decode, encode
 
 __all__ = ["MODEL_FILES", "ModelFolderError", "load", "model_checksum", "save"]
@@ -56,7 +56,7 @@ def save(estimator: Any, folder: str | Path) -> None:
     >>> rnnfv.load(folder)
     MeanPooling()
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     arrays: dict[str, NDArray[Any]] = {}
     try:
         tree = encode(estimator, "model", arrays)
@@ -98,7 +98,7 @@ def load(folder: str | Path) -> Any:
     ModelFolderError
         If the folder is missing, damaged, changed, not a model folder, or of a newer format.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     config = _read_config(folder)
     arrays = _read_arrays(folder, config)
     tree = config.get("estimator")
@@ -119,7 +119,7 @@ def model_checksum(folder: str | Path) -> str:
     ModelFolderError
         If the folder is missing, damaged, not a model folder, or of a newer format.
     """
-    return str(_read_config(Path(folder))["checksum"])
+    return str(_read_config(as_path(folder))["checksum"])
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _fail(folder: Path, what: str, remedy: str, cause: Exception | None = None) 
 
 def _check_replaceable(folder: Path) -> None:
     """Refuse to write over anything but an empty folder and a model folder without other files in it."""
-    if not os.path.lexists(folder):
+    if not (folder.exists() or folder.is_symlink()):
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     ours = names == {_CONFIG, _ARRAYS} and f'"{_FORMAT}"'.encode() in (folder / _CONFIG).read_bytes()

@@ -1,0 +1,128 @@
+"""Paths on object stores and other remote file systems, such as s3://bucket/folder, by way of fsspec."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["as_path", "is_remote", "local_copy", "opened", "upload_file", "upload_folder"]
+
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+?)/*")  # two letters or more: C:/ is a disk of Windows
+
+
+def as_path(path: str | Path) -> Path:
+    """A path of this machine, or of a remote file system where it is a URL.
+
+    Parameters
+    ----------
+    path : str or Path
+        Such as "features", "s3://bucket/features", "gs://...", "hf://datasets/...". A Path that was made of a URL is
+        read as that URL. Where a store is, and with which rights it is entered, its own library finds in the
+        environment and its own files, such as AWS_ENDPOINT_URL and AWS_ACCESS_KEY_ID.
+
+    Returns
+    -------
+    Path or upath.UPath
+        The latter has the methods of the former.
+
+    Raises
+    ------
+    ImportError
+        If the library for that kind of URL is not installed.
+
+    Examples
+    --------
+    >>> from rnnfv.storage.remote import as_path, is_remote
+    >>> as_path("features").name, is_remote(as_path("features"))
+    ('features', False)
+    """
+    url = _URL.fullmatch(str(path))
+    if url is None or is_remote(path):
+        return Path(path) if isinstance(path, str) else path
+    scheme, rest = url.groups()
+    try:
+        from upath import UPath
+
+        # Listings are not kept: other machines write, too.
+        made: Any = UPath(f"{scheme}://{rest}", use_listings_cache=False)
+        made.fs  # noqa: B018, imports what the scheme needs
+    except ImportError as error:
+        raise ImportError(
+            f"{scheme}://{rest} needs more packages ({error}): pip install 'rnnfv[remote]', or that of its scheme"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{scheme}://{rest} cannot be opened: {error}") from None
+    return made
+
+
+def is_remote(path: Any) -> bool:
+    """Whether it is a remote path, as `as_path` makes it."""
+    return not isinstance(path, (str, Path))
+
+
+def opened(path: Path, *, whole: bool = False) -> Any:
+    """What Arrow reads: the path itself; of a remote file its content, or where that is not needed as a whole, a file
+    of which only the parts are fetched that are asked for."""
+    if not is_remote(path):
+        return path
+    file: IO[bytes] = io.BytesIO(path.read_bytes()) if whole else path.open("rb")
+    return file
+
+
+def local_copy(path: Path) -> Path:
+    """The path itself; of a remote file or folder a copy on this machine, which ends with the process.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such remote file or folder.
+    """
+    if not is_remote(path):
+        return path
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    folder = tempfile.mkdtemp(prefix="rnnfv-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / path.name
+    remote: Any = path
+    remote.fs.get(remote.path, str(copy), recursive=path.is_dir())
+    return copy
+
+
+@contextmanager
+def upload_file(path: Path) -> Iterator[Path]:
+    """Give a local path to write to; upload the file, which is seen whole or not at all, when the block ends well."""
+    with tempfile.TemporaryDirectory(prefix="rnnfv-") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        _put(temporary, path)
+
+
+@contextmanager
+def upload_folder(path: Path) -> Iterator[Path]:
+    """Give a local folder to fill; upload it when the block ends well, the files that tell of others behind those.
+
+    A store has no way to replace a folder in one step. While one is uploaded over another, who reads it finds
+    checksums that do not fit.
+    """
+    with tempfile.TemporaryDirectory(prefix="rnnfv-") as folder:
+        temporary = Path(folder) / path.name
+        temporary.mkdir()
+        yield temporary
+        files = [file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()]
+        old = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+        for file in sorted(files, key=lambda file: (-len(file.parts), file.suffix == ".json", file)):
+            _put(temporary / file, path / file.as_posix())
+        for name in old - {file.as_posix() for file in files}:
+            (path / name).unlink()
+
+
+def _put(source: Path, target: Any) -> None:
+    target.fs.put_file(str(source), target.path)
