@@ -11,7 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["PairSums", "Symmetric", "about_mean", "add_product", "largest_eigenvalue", "merged_sums", "row_blocks"]
+__all__ = ["PairSums", "Symmetric", "add_product", "begins_sums", "largest_eigenvalue", "merged_sums", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
@@ -62,8 +62,8 @@ class PairSums:
             self.xy = self.xy.copy()
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
         for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
-            x, self.x_mean = about_mean(X[rows], self.x_mean, self.n, self._dtype)
-            y, self.y_mean = about_mean(Y[rows], self.y_mean, self.n, self._dtype)
+            x, self.x_mean = _about_mean(X[rows], self.x_mean, self.n, self._dtype)
+            y, self.y_mean = _about_mean(Y[rows], self.y_mean, self.n, self._dtype)
             self.n += len(x) - 1
             self.yy.add(y)
             add_product(self.xy, x, y)
@@ -91,6 +91,20 @@ class PairSums:
         return both
 
 
+def begins_sums(estimator: Any, learnt: str) -> bool:
+    """Whether the sums of an estimator (``_sums``) begin with what `partial_fit` is given.
+
+    Raises
+    ------
+    ValueError
+        If it has been fitted, which shows in the attribute ``learnt``, and has no sums.
+    """
+    first = "_sums" not in vars(estimator)
+    if first and learnt in vars(estimator):
+        raise ValueError("this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one")
+    return first
+
+
 def merged_sums(one: Any, other: Any) -> PairSums:
     """The sums of two estimators (``_sums``), of what both have seen.
 
@@ -108,7 +122,7 @@ def merged_sums(one: Any, other: Any) -> PairSums:
     return merged
 
 
-def about_mean(
+def _about_mean(
     rows: NDArray[Any], old_mean: NDArray[np.float64], n: int, dtype: Any
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """The rows about their mean, behind them the row for the step from the old mean, and the new mean."""

@@ -13,7 +13,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from rnnfv._cca_fit import Learnt, fit_pairs, fit_sums, product_dtype
-from rnnfv._cca_sums import PairSums, merged_sums, row_blocks
+from rnnfv._cca_sums import PairSums, begins_sums, merged_sums, row_blocks
 from rnnfv.storage import SaveMixin
 
 __all__ = ["RegularizedCCA", "cca_path"]
@@ -111,11 +111,7 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             If the rows do not pair, a value is not finite, the widths are not those of before, or the
             estimator was fitted by `fit` or loaded, which leaves no sums to add to. Nothing is added then.
         """
-        first = "_sums" not in vars(self)
-        if first and "correlations_" in vars(self):
-            raise ValueError(
-                "this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one"
-            )
+        first = begins_sums(self, "correlations_")
         X, Y = self._checked_pairs(X, Y, reset=first)
         if first:
             self._sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization))

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnfv._cca_sums import PairSums, Symmetric, about_mean, merged_sums, row_blocks
+from rnnfv._cca_sums import PairSums, begins_sums, merged_sums
 from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
@@ -80,7 +80,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.__dict__.pop("_sums", None)
         n, d = X.shape
         if n > d:
-            return self._fit_sums([X], np.float64)
+            sums = PairSums(d, 0, np.float64)
+            sums.add(X, X[:, :0])
+            return self._from_sums(sums, in_place=True)
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         gram = functools.reduce(operator.iadd, (b @ b.T for b in map(_double, self._column_blocks(X))))
         variances, left = _strongest(gram, min(self.n_components, n - 1))
@@ -115,25 +117,14 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """
         self._check_components()
         self.__dict__.pop("_sums", None)
-        checked = (validate_data(self, X, dtype=_DTYPES, reset=i == 0) for i, X in enumerate(blocks))
-        return self._fit_sums(checked, np.float32)
-
-    def _fit_sums(self, blocks: Iterable[NDArray[Any]], dtype: Any) -> GramPCA:
-        """The components of the covariance; its products are made in ``dtype``, or a finer one."""
-        n, mean, kept = 0, np.zeros(0), np.dtype(np.float32)
+        sums = None
         for block in blocks:
-            if n == 0:
-                mean, covariance = np.zeros(block.shape[1]), Symmetric(block.shape[1])
-            kept = np.promote_types(kept, block.dtype)
-            for rows in row_blocks(block, _BLOCK_VALUES):
-                centred, mean = about_mean(block[rows], mean, n, dtype)
-                covariance.add(centred)
-                n += len(centred) - 1
-        if n < 2:
-            raise ValueError(f"PCA needs two rows or more; got {n}")
-        variances, components = _strongest(covariance.upper.T, min(self.n_components, n - 1, len(mean)))
-        self.mean_ = mean.astype(kept)
-        return self._keep(components.T.astype(kept), variances / (n - 1))
+            rows = validate_data(self, block, dtype=_DTYPES, reset=sums is None)
+            sums = sums or PairSums(rows.shape[1], 0)
+            sums.add(rows, rows[:, :0])
+        if sums is None:
+            raise ValueError("there are 0 rows: principal components need at least 2")
+        return self._from_sums(sums, in_place=True)
 
     def _keep(self, components: NDArray[Any], variances: NDArray[np.float64]) -> GramPCA:
         # The signs do not depend on the solver: the largest weight of each component is positive.
@@ -156,15 +147,11 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             loaded, which leaves no sums to add to. Nothing is added then.
         """
         self._check_components()
-        first = "_sums" not in vars(self)
-        if first and "components_" in vars(self):
-            raise ValueError(
-                "this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one"
-            )
+        first = begins_sums(self, "components_")
         X = validate_data(self, X, dtype=_DTYPES, reset=first)
         if first:
             self._sums = PairSums(X.shape[1], 0)
-        self._sums.add(X, np.empty((len(X), 0), X.dtype))
+        self._sums.add(X, X[:, :0])
         self._forget()
         return self
 
@@ -225,14 +212,17 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _from_sums(self, sums: PairSums) -> None:
+    def _from_sums(self, sums: PairSums, in_place: bool = False) -> GramPCA:
+        """The components of what was summed; ``in_place`` uses the sums up."""
         n, d = sums.n, len(sums.xx)
         if n < 2:
             raise ValueError(f"there is {n} row: principal components need at least 2")
-        k = min(self.n_components, n - 1, d)
-        variances, components = _strongest(sums.xx.upper.T.copy(order="F"), k)
+        covariance = sums.xx.upper.T
+        variances, components = _strongest(
+            covariance if in_place else covariance.copy(order="F"), min(self.n_components, n - 1, d)
+        )
         self.mean_ = sums.x_mean.astype(sums.dtypes[0])
-        self._keep(components.T.astype(sums.dtypes[0]), variances / (n - 1))
+        return self._keep(components.T.astype(sums.dtypes[0]), variances / (n - 1))
 
     def _forget(self) -> None:
         for name in _LEARNT:
