@@ -12,6 +12,7 @@ import pytest
 import rnnfv.training
 from rnnfv import RNNFisherVector, RNNHiddenState, Sequences
 from rnnfv.cli import main
+from rnnfv.encoders.mixture import MixtureFisherVector
 from rnnfv.storage import write_checkpoint
 
 SMALL = {"hidden_size": 5, "projection_size": 4, "max_epochs": 4, "batch_size": 5, "random_state": 3}
@@ -168,15 +169,19 @@ def run(*arguments):
 
 @pytest.fixture
 def unfinished(clips, tmp_path, monkeypatch):
-    """An evaluation that was stopped behind its first pooling."""
+    """An evaluation that was stopped behind the fit of its first pooling."""
     command = ["action", "evaluate", *clips, "--poolings", "mean,gmm-fv", "--components", 1, "--deltas", 0]
     command += ["--json", tmp_path / "table.json"]
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    fit = MixtureFisherVector.fit
+
+    def fit_or_stop(*args):
+        if any((tmp_path / "table.json.unfinished").rglob("*seed*.figures")):
+            raise KeyboardInterrupt
+        return fit(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("rnnfv.encoders.mixture.MixtureFisherVector.fit", stop)
+        patch.setattr(MixtureFisherVector, "fit", fit_or_stop)
         assert run(*command) == 130
     return command
 

@@ -252,7 +252,7 @@ def _is_about(target: Path, name: str | bytes | int | None) -> bool:
         return True
     path = Path(os.fsdecode(name))
     own = path in (target, *target.parents) or path.parent == target
-    return own or any(part.startswith(f".{target.name}.") for part in path.parts)
+    return own or any(part.lstrip(".").startswith(f"{target.name}.") for part in path.parts)
 
 
 # -- folders ---------------------------------------------------------------------------------------
