@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnfv.distributed import LOCAL, Engine, Tell, Worker
 from rnnfv.encoders.steps import StepPreprocessor
-from rnnfv.recipes._job import progress_bar, read_json, write_json
+from rnnfv.recipes._job import is_sealed, progress_bar, read_json, sealed, write_json
 from rnnfv.sequences import Sequences
 from rnnfv.storage import (
     as_path,
@@ -127,14 +127,14 @@ def _finish(job: _Job, model: Path, engine: Engine, progress: bool) -> EncodingS
     refuse_repeated_ids(job.shards)
     estimator = _load_transformer(model)
     job.open_parts()
-    waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
+    waiting = [i for i in range(len(job.shards)) if not job.has_part(i)]
     with progress_bar(progress, _Rate()) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
         task = bar.add_task("encoding", total=total)
         worker, shards = partial(_worker, estimator), [job.shards[i] for i in waiting]
         with closing(engine.map(worker, shards, batch=1, tell=lambda n: bar.advance(task, n))) as encoded:
             for k, shard in encoded:
-                _write_part(job.part(waiting[k]), shard)
+                job.write_part(waiting[k], shard)
     job.join()
     return job.summary(was_finished=False)
 
@@ -191,16 +191,6 @@ def _encode_shard(estimator: Any, shard: Path, tell: Tell) -> _Encoded:
     return _Encoded(kept, failures, vectors if finite.all() else vectors[finite])
 
 
-def _write_part(part: Path, shard: _Encoded) -> None:
-    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
-    sha256 = None
-    if shard.vectors is not None:
-        with atomic_file(part.with_suffix(".npy")) as temporary:
-            write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
-        sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
-    write_json(part, {"ids": shard.ids, "failures": shard.failures, "sha256": sha256})
-
-
 def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
     blocks = []
     for start in range(0, len(seqs), _BLOCK):
@@ -232,6 +222,20 @@ class _Job:
     def part(self, i: int) -> Path:
         """The JSON of part i; its vectors are beside it."""
         return self.parts / f"part-{i:05d}.json"
+
+    def has_part(self, i: int) -> bool:
+        """Whether part i is done, and its JSON as it was written."""
+        return is_sealed(read_json(self.part(i)), self.description)
+
+    def write_part(self, i: int, shard: _Encoded) -> None:
+        """Write part i: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+        sha256, path = None, self.part(i).with_suffix(".npy")
+        if shard.vectors is not None:
+            with atomic_file(path) as temporary:
+                write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
+            sha256 = file_identity(path)["sha256"]
+        note = {"ids": shard.ids, "failures": shard.failures, "sha256": sha256}
+        write_json(self.part(i), sealed(note, self.description))
 
     def is_finished(self) -> bool:
         """Whether the output is there already. One of another job is refused."""
