@@ -817,7 +817,7 @@ def test_few_bytes_do_not_ask_for_many_values(tmp_path):
     path = tmp_path / "part-00000.parquet"
     pq.write_table(table, path, compression="zstd")
     assert path.stat().st_size < 1 << 14
-    with pytest.raises(ValueError, match="part-00000.parquet is damaged.* says it holds 152 MiB"):
+    with pytest.raises(ValueError, match=r"part-00000\.parquet is damaged.* says it holds 152 MiB"):
         read_features(path)
 
 

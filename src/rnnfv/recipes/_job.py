@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from rnnfv.storage import atomic_file
 
-__all__ = ["progress_bar", "is_sealed", "read_json", "sealed", "write_json"]
+__all__ = ["is_sealed", "progress_bar", "read_json", "sealed", "write_json"]
 
 
 def read_json(path: Path) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from rnnfv.storage import (
     as_path,
     atomic_file,
     count_sequences,
+    ends_identity,
     feature_shards,
     file_identity,
     load,
@@ -41,7 +41,6 @@ from rnnfv.storage import (
 __all__ = ["EncodingSummary", "encode_features"]
 
 _BLOCK = 256  # sequences transformed together, so that a large shard shows progress
-_EDGE = 1 << 16  # bytes at each end of a shard that tell it from another of the same name and size
 _HEADER = ["id", "row", "status", "reason"]
 
 
@@ -216,7 +215,7 @@ class _Job:
             "format": "rnnfv-encoding",
             "format_version": 1,
             "model": model_checksum(model),
-            "shards": [_fingerprint(shard) for shard in self.shards],
+            "shards": [[shard.name, *ends_identity(shard)] for shard in self.shards],
         }
 
     def part(self, i: int) -> Path:
@@ -330,14 +329,3 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         np.lib.format.read_magic(file)  # always version 1: vectors have no names
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     return shape, dtype
-
-
-def _fingerprint(shard: Path) -> list[Any]:
-    """Name, size, and a hash of both ends of a shard; Parquet keeps at its end where all its pages lie."""
-    size = shard.stat().st_size
-    digest = hashlib.sha256()
-    with shard.open("rb") as file:
-        digest.update(file.read(_EDGE))
-        file.seek(max(0, size - _EDGE))
-        digest.update(file.read(_EDGE))
-    return [shard.name, size, digest.hexdigest()]

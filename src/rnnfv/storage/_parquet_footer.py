@@ -1,4 +1,4 @@
-"""How many values a Parquet file says its columns hold. Arrow tells it too, but ends the process on a damaged footer."""
+"""How many values a Parquet file says its columns hold. Arrow tells it too, but a damaged one ends the process."""
 
 from __future__ import annotations
 

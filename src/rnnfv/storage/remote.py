@@ -18,8 +18,10 @@ __all__ = ["as_path", "is_remote", "local_copy", "opened", "upload_file", "uploa
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+?)/*")  # two letters or more: C:/ is a disk of Windows
 _OF_THIS_MACHINE = re.compile(r"(?:file|local):(?://(?=/))?(/.*)")
 # What goes to the store: of a file system, and of a file that it has opened.
-_CALLS = ("cat_file", "created", "exists", "find", "get", "get_file", "glob", "info", "isdir", "isfile", "ls", "makedirs")
-_CALLS += ("mkdir", "modified", "mv", "open", "pipe_file", "put", "put_file", "rm", "rm_file", "touch", "walk")
+_CALLS = (
+    *("cat_file", "created", "exists", "find", "get", "get_file", "glob", "info", "isdir", "isfile", "ls", "makedirs"),
+    *("mkdir", "modified", "mv", "open", "pipe_file", "put", "put_file", "rm", "rm_file", "touch", "walk"),
+)
 _CALLS_OF_FILE = ("read", "readinto", "write", "flush", "close")
 _CLEAR = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
@@ -57,7 +59,7 @@ def as_path(path: str | Path) -> Path:
     if is_remote(path):
         remote: Any = path
         _tell_failures(remote.fs)  # in another process the file system is made anew
-        return remote  # type: ignore[no-any-return]
+        return path
     if here := _OF_THIS_MACHINE.fullmatch(str(path)):
         return Path(here.group(1))
     url = _URL.fullmatch(str(path))
