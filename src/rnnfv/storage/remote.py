@@ -57,9 +57,9 @@ def as_path(path: str | Path) -> Path:
     ('features', False)
     """
     if is_remote(path):
-        remote: Any = path
-        _tell_failures(remote.fs)  # in another process the file system is made anew
-        return path
+        made: Any = path
+        _tell_failures(made.fs)  # in another process the file system is made anew
+        return made
     if here := _OF_THIS_MACHINE.fullmatch(str(path)):
         return Path(here.group(1))
     url = _URL.fullmatch(str(path))
@@ -70,7 +70,7 @@ def as_path(path: str | Path) -> Path:
         from upath import UPath
 
         # Listings are not kept: other machines write, too.
-        made: Any = UPath(f"{scheme}://{rest}", use_listings_cache=False)
+        made = UPath(f"{scheme}://{rest}", use_listings_cache=False)
         _tell_failures(made.fs)  # imports what the scheme needs
     except ImportError as error:
         raise ImportError(
