@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fuzz.target import LONGEST, MOST_MEMORY, Target, check
+from fuzz.target import LONGEST, MOST_MEMORY, Finding, Target, check
 
 # Readers in Python: what is instrumented besides rnnfv itself.
 _INSTRUMENTED = ["rnnfv", "PIL", "csv", "json"]
@@ -93,8 +93,11 @@ def _by_hypothesis(options: argparse.Namespace) -> None:
         count += 1
         found.write_bytes(data)  # what stays, if this ends the process
         signal.alarm(2 * int(LONGEST))
+        began = time.perf_counter()
         check(target, data, options.work)
         signal.alarm(0)
+        if (seconds := time.perf_counter() - began) > LONGEST:
+            raise Finding(f"it took {seconds:.1f} s")
 
     run: Any = test
     while time.perf_counter() - start < options.seconds:

@@ -315,6 +315,16 @@ def test_an_exception_of_a_worker_is_raised_here(engine):
         engine.fit_parts(GramPCA(2), [1, 2], load, batch=1)
 
 
+def test_a_program_keeps_its_handler_of_sigterm(monkeypatch):
+    """What `ray.init` does to it where it starts a cluster of its own, without the seconds that one takes."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda *args, **options: signal.signal(signal.SIGTERM, lambda *args: None))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with open_engine("ray"):
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_nothing_to_do_is_nothing_done(engine):
     assert list(engine.map(list, [], batch=1)) == []
 

@@ -1,5 +1,6 @@
 """Files: atomic writing, model folders (round trips, hostile ones), feature shards."""
 
+import errno
 import hashlib
 import json
 from functools import partial
@@ -32,6 +33,7 @@ from rnnfv.storage import (
     read_features,
     write_features,
 )
+from rnnfv.storage._parquet_footer import declared_values
 from rnnfv.storage.tree import decode, encode
 
 in_tmp_path = settings(
@@ -808,6 +810,31 @@ def test_flipped_values_are_found(tmp_path):
         read_features(path)
 
 
+def test_few_bytes_do_not_ask_for_many_values(tmp_path):
+    """A dictionary of one value and a run of its number: a thousand bytes that are 160 MB in memory."""
+    steps = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(40_000_000, np.float32)), 1_000)
+    table = pa.table({"id": ["a"], "features": pa.ListArray.from_arrays([0, len(steps)], steps)})
+    path = tmp_path / "part-00000.parquet"
+    pq.write_table(table, path, compression="zstd")
+    assert path.stat().st_size < 1 << 14
+    with pytest.raises(ValueError, match=r"part-00000\.parquet is damaged.* says it holds 152 MiB"):
+        read_features(path)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 2}])
+def test_declared_values_are_those_that_arrow_tells(tmp_path, options):
+    numbers = pa.array([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], None], pa.list_(pa.list_(pa.float64())))
+    table = pa.table({"id": ["a", "b", "c"], "features": numbers, "more": pa.array([1, 2, None], pa.int64())})
+    pq.write_table(table, tmp_path / "x.parquet", **options)
+    metadata = pq.read_metadata(tmp_path / "x.parquet")
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    values = np.sum([[group.column(j).num_values for j in range(3)] for group in groups], axis=0)
+    assert declared_values(tmp_path / "x.parquet") == values @ [4, 8, 8]
+    (tmp_path / "x.parquet").write_bytes(b"PAR1" + b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(ValueError, match="its footer is damaged"):
+        declared_values(tmp_path / "x.parquet")
+
+
 def test_a_missing_shard_is_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_features(tmp_path / "x.parquet")
@@ -838,6 +865,14 @@ def test_all_shards_together(tmp_path):
     assert whole.failures == [("bad", "there are no steps")]
     for got, wanted in zip(whole.sequences, seqs, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_an_error_of_something_else_is_not_told_as_one_of_writing(tmp_path):
+    with pytest.raises(ConnectionResetError, match="reset by peer"), atomic_file(tmp_path / "x"):
+        raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
+    for number in (errno.EIO, errno.EROFS, errno.ENOSPC):
+        with pytest.raises(OSError, match="x cannot be written"), atomic_file(tmp_path / "x"):
+            raise OSError(number, "it failed")
 
 
 def test_an_id_in_two_shards_is_refused(tmp_path):

@@ -6,6 +6,8 @@ import importlib.util
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -281,12 +283,27 @@ def open_engine(
     if is_ours:
         # "local" also where the environment names a cluster: what is not asked for is not used.
         dashboard = None if address else False
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        with _own_handler_of_sigterm():
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     try:
         yield engine
     finally:
         if is_ours:
             ray.shutdown()
+
+
+@contextmanager
+def _own_handler_of_sigterm() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: `ray.init` puts a handler of its own in its place."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers, nor does Ray there
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:  # else it is not one of Python's
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -126,3 +126,28 @@ def test_demo_writes_table_page_and_figures(monkeypatch, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
     assert all(title in page for title in demo.TITLES.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--out", "o.npy", "--address", "auto"], "give --engine ray"),
+        (["--out", "o.npy", "--engine", "ray", "--worker-cpus", "0"], "--worker-cpus must be above 0"),
+        (["--out", "o.txt"], "--out must be a .npy file"),
+    ],
+)
+def test_impossible_options_of_encode_are_wrong_usage(capsys, options, told):
+    assert run("encode", "no-features", "--model", "no-model", *options) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["action", "evaluate", "--features", "x", "--manifest", "x"],
+        ["retrieval", "fit", "--captions", "x", "--images", "x", "--words", "x", "--out", "x"],
+    ],
+)
+def test_an_address_without_ray_is_wrong_usage(capsys, command):
+    assert run(*command, "--address", "auto") == 2
+    assert "give --engine ray" in capsys.readouterr().err

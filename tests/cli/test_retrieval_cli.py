@@ -58,6 +58,21 @@ def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
     assert "\\toprule" in (tmp_path / "latex").read_text()
 
 
+def test_ranks_that_were_not_asked_for_before_a_stop_are_another_job(data, tmp_path, capsys, monkeypatch):
+    files, words = data
+    out = ["--json", tmp_path / "figures.json", "--encoder", "mean"]
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rnnfv.cli.retrieving.mean_report", stop)
+        assert run("retrieval", "evaluate", *files, *words, *out) == 130
+    assert run("retrieval", "evaluate", *files, *words, *out, "--ranks", tmp_path / "ranks.csv") == 1
+    assert "another job (other ranks)" in capsys.readouterr().err
+    assert run("retrieval", "evaluate", *files, *words, *out) == 0
+
+
 @pytest.mark.parametrize("encoder", ["mean", "tf-idf", "gmm-fv", "hglmm-fv", "mm-ens", "rnn-fv-clsf"])
 def test_every_encoder_runs(data, tmp_path, encoder):
     files, words = data

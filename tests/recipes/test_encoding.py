@@ -16,6 +16,7 @@ from sklearn.svm import LinearSVC
 
 import rnnfv
 from rnnfv.recipes import encoding
+from rnnfv.recipes._job import sealed
 from rnnfv.recipes.encoding import encode_features
 from rnnfv.storage import ModelFolderError, read_features, write_features
 
@@ -226,6 +227,26 @@ def test_a_stop_while_joining_loses_nothing(features, model, out, monkeypatch, s
     assert encode_features(features, model, out).encoded == SHARDS * PER_SHARD
     assert calls == []
     assert not out.with_name("vectors.npy.parts").exists()
+
+
+@pytest.mark.parametrize("damage", ["another id", "cut", "empty", "null", "of another job"])
+def test_a_damaged_part_is_made_again(features, model, out, seqs, monkeypatch, damage):
+    with monkeypatch.context() as patch:
+        stop_after(patch, SHARDS - 1)
+        with pytest.raises(KeyboardInterrupt):
+            encode_features(features, model, out)
+    part = out.with_name("vectors.npy.parts") / "part-00000.json"
+    text = part.read_text()
+    other = json.dumps(sealed({"ids": ["x"], "failures": [], "sha256": None}, {"another": "job"}))
+    damaged = {"another id": text.replace("s0", "s7"), "cut": text[:-9], "empty": "", "null": "null"}
+    part.write_text((damaged | {"of another job": other})[damage])
+    calls = stop_after(monkeypatch, SHARDS)
+    encode_features(features, model, out)
+    assert len(calls) == 2
+    monkeypatch.undo()
+    with out.with_suffix(".csv").open() as file:
+        assert [line["id"] for line in csv.DictReader(file)] == [f"s{i}" for i in range(len(seqs))]
+    np.testing.assert_array_equal(np.load(out), rnnfv.MeanPooling().fit_transform(seqs))
 
 
 def test_a_stop_while_removing_the_parts_is_tidied_up(features, model, out, monkeypatch):

@@ -340,6 +340,19 @@ def test_what_was_put_by_is_not_trusted_blindly(videos, tmp_path, out, damage):
     assert content(out) == content(tmp_path / "undisturbed")
 
 
+def test_what_cannot_be_put_by_does_not_replace_the_stop(videos, out, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rnnfv.recipes._extraction_job.write_features", fail)
+        with pytest.raises(KeyboardInterrupt):
+            extract(videos, out, Stopped(2), shard_size=4)
+    backbone = MeanColour()
+    extract(videos, out, backbone, shard_size=4)
+    assert len(backbone.calls) == 7
+
+
 def test_what_was_put_by_of_a_finished_shard_goes(videos, tmp_path, out):
     """Killed between a shard and the end: the shard counts."""
     extract(videos, tmp_path / "undisturbed")

@@ -10,7 +10,7 @@ from rnnfv.datasets.image_vectors import image_blocks
 from rnnfv.recipes import search
 from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.retrieval import fit_retrieval
-from rnnfv.recipes.search import Searcher
+from rnnfv.recipes.search import Searcher, picture_files
 from rnnfv.recipes.sentence_settings import SentenceSettings
 from rnnfv.storage import read_features, write_features
 from rnnfv.text.sentences import SentenceReader
@@ -134,3 +134,26 @@ def test_sentences_are_indexed_a_few_at_a_time(folders, data, tmp_path, monkeypa
     assert max(seen) <= 7
     found = [searcher.find_sentences(data[2].images[0], tmp_path / name, top=5) for name in ("streamed", "whole")]
     assert [name for name, _ in found[0]] == [name for name, _ in found[1]]
+
+
+def test_a_stranger_s_index_leads_to_no_file_outside_its_folder(folders, data, tmp_path):
+    inside = tmp_path / "pictures"
+    (inside / "more").mkdir(parents=True)
+    (inside / "out.jpg").symlink_to(tmp_path / "secret.jpg")
+    names = ["a.jpg", "more/b.jpg", "../secret.jpg", str(tmp_path / "secret.jpg"), "out.jpg", "a\0b", "more/../a.jpg"]
+    files = picture_files(inside, names)
+    assert files == [inside / "a.jpg", inside / "more" / "b.jpg", None, None, None, None, inside / "a.jpg"]
+    searcher = Searcher(folders[:1])
+    searcher.index_images([(["a"], data[2].images[:1])], tmp_path / "images")
+    record = tmp_path / "images" / "index.json"
+    forged = record.read_text().replace('"pictures": ""', '"pictures": 5')
+    assert forged != record.read_text()
+    record.write_text(forged)
+    with pytest.raises(ValueError, match="does not name the folder of its pictures"):
+        searcher.find_images(" ".join(data[2].texts[0]), tmp_path / "images")
+
+
+def test_an_index_is_no_url(folders, data):
+    pytest.importorskip("upath")
+    with pytest.raises(ValueError, match="an index is a folder on this machine"):
+        Searcher(folders[:1]).index_images([(["a"], data[2].images[:1])], "memory://index")

@@ -1,6 +1,7 @@
 """Features, vectors and models on an S3 server, which runs here."""
 
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -230,3 +231,50 @@ def test_a_chain_of_models_is_kept_in_a_store(bucket, tmp_path):
     assert isinstance(estimators["part"], MeanPooling)
     assert record["note"] == 1
     assert copies["weights"].read_bytes() == b"12345"
+
+
+def test_a_store_that_cannot_be_entered_is_one_line(tmp_path):
+    program = (
+        "import sys; from rnnfv.cli.app import main\n"
+        "main(['encode', 's3://nobody/features', '--model', 'model', '--out', sys.argv[1]])"
+    )
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_DEFAULT_REGION": "us-east-1", "AWS_MAX_ATTEMPTS": "1"}
+    nothing["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"  # where nobody listens
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    for more, why in (({}, "credentials"), (keys, "endpoint")):
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "out.npy")],
+            env=home | nothing | more,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 1, run.stderr
+        assert run.stderr.startswith("rnnfv: s3://nobody/features"), run.stderr
+        assert why in run.stderr
+        assert len(run.stderr.splitlines()) == 1
+
+
+def test_every_call_of_a_store_fails_with_the_url(monkeypatch):
+    class OwnError(Exception):
+        pass
+
+    def fail(*args, **kwargs):
+        raise OwnError("no such\nregion")
+
+    memory = type(as_path("memory://x/y").fs)
+    for name in ("info", "ls", "put_file", "_open", "exists"):
+        monkeypatch.setattr(memory, name, fail)
+    monkeypatch.setattr(memory, "_cache", {})
+    path = as_path("memory://x/y")
+    fs = path.fs
+    acts = (path.stat, path.exists, lambda: fs.ls(path.path), lambda: fs.open(path.path, "rb"))
+    for act in (*acts, lambda: fs.put_file("/a", path.path)):
+        with pytest.raises(OSError, match=r"memory://.*x/y cannot be reached: no such region$"):
+            act()
+
+
+def test_a_file_url_is_a_path_of_this_machine(tmp_path):
+    for url in (f"file://{tmp_path}", f"local://{tmp_path}", f"file:{tmp_path}", Path(f"file://{tmp_path}")):
+        assert as_path(url) == tmp_path

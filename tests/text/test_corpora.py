@@ -51,6 +51,13 @@ def test_a_bad_line_is_named(tmp_path, data, message):
         list(Corpus(write(tmp_path / "c.txt", data)))
 
 
+def test_a_line_of_the_greatest_length_is_read(tmp_path):
+    for data in (b"x" * ((1 << 20) - 1) + b"\n", b"x" * (1 << 20)):
+        assert [len(text) for text in Corpus(write(tmp_path / "c.txt", data))] == [len(data.strip())]
+    with pytest.raises(ValueError, match="line 1 is longer than 1 MiB"):
+        list(Corpus(write(tmp_path / "c.txt", b"x" * ((1 << 20) + 1))))
+
+
 def test_a_file_that_ends_early_or_is_missing_is_named(tmp_path):
     path = tmp_path / "c.txt.gz"
     path.write_bytes(gzip.compress(b"".join(b"line %d\n" % i for i in range(1000)))[:-20])

@@ -3,7 +3,9 @@
 import multiprocessing
 import operator
 import os
+import signal
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -217,3 +219,26 @@ def test_a_supervisor_that_was_stopped_for_long_blames_nobody(monkeypatch):
         now[0] += passed
         next(rounds)
         assert Worker.silence == silence
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_stop_waits_while_a_process_starts_though_another_thread_could_take_it():
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    before, reached = signal.getsignal(signal.SIGINT), []
+
+    def hold():
+        with ahead._stops_held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            reached.extend(range(1000))  # time enough for a handler
+            reached.append("end")
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hold()
+    finally:
+        over.set()
+        other.join()
+    assert reached[-1] == "end"
+    assert signal.getsignal(signal.SIGINT) is before

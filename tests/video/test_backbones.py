@@ -601,6 +601,14 @@ def test_other_tensors_than_described_are_refused(transformers, tmp_path):
         from_description(description, tmp_path / "one", device="cpu")
 
 
+def test_a_folder_is_not_opened_because_a_description_names_it(tmp_path, monkeypatch):
+    (tmp_path / "models" / "net").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    description = {"name": "hub:models/net", "dim": 1, "settings": {}, "weights": {}}
+    with pytest.raises(ValueError, match="models/net is a folder here"):
+        from_description(description)
+
+
 def test_a_model_that_cannot_be_had(transformers, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path))

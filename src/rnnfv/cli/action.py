@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import overload
 
 from cyclopts import App
 
 from rnnfv.cli.codes import SOME_FAILED
 from rnnfv.cli.engine import HERE, Where
-from rnnfv.cli.usage import UsageError, at_least_one, check_net, usage
+from rnnfv.cli.usage import UsageError, at_least_one, check_borrowed, check_net, names, numbers, usage
 
 action = App(
     name="action",
@@ -116,12 +115,7 @@ def evaluate(
     at_least_one(seeds=seeds, hidden_size=hidden_size, projection_size=projection_size, epochs=epochs, jobs=jobs)
     check_net(dropout, weight_decay, learning_rate)
     chosen = {"--deltas": deltas, "--hidden-size": hidden_size, "--projection-size": projection_size}
-    chosen |= {"--epochs": epochs}
-    given = [option for option, value in chosen.items() if value is not None]
-    if transfer is not None and given:
-        raise UsageError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
-    if through is not None and deltas is not None:
-        raise UsageError("--through is all the preparation there is: leave out --deltas")
+    check_borrowed(transfer, through, chosen | {"--epochs": epochs})
     with usage():
         settings = Settings(
             poolings=tuple(poolings.split(",")),
@@ -419,20 +413,3 @@ def idt(
         figures=json,
     )
     return 0
-
-
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Names with commas between them; None stays None."""
-    return None if text is None else tuple(text.split(","))
-
-
-@overload
-def numbers(text: str, option: str) -> tuple[int, ...]: ...
-@overload
-def numbers(text: str | None, option: str) -> tuple[int, ...] | None: ...
-def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
-    """Whole numbers with commas between them; None stays None."""
-    try:
-        return None if text is None else tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}: give whole numbers with commas between them, such as 1,3") from None

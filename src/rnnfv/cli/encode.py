@@ -7,11 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from rnnfv.cli.engine import HERE, Where, open_where
+from rnnfv.cli.usage import UsageError
 from rnnfv.recipes.encoding import encode_features
 
 
 def run_encode(features: Path, model: Path, out: Path, where: Where = HERE) -> int:
     """Encode, print a summary on stderr, and return how many items failed."""
+    if out.suffix != ".npy":
+        raise UsageError(f"--out must be a .npy file; got {out}")
     console = Console(stderr=True, soft_wrap=True)
     with open_where(where) as engine:
         summary = encode_features(features, model, out, engine=engine, progress=True)

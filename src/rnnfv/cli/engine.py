@@ -29,12 +29,23 @@ class Where:
         Processors that one worker on Ray reserves.
     worker_gpus
         GPUs that one worker on Ray reserves; a part of one, such as 0.25, lets workers share it.
+
+    Raises
+    ------
+    ValueError
+        If they do not go together.
     """
 
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
     worker_cpus: float = 1
     worker_gpus: float = 0
+
+    def __post_init__(self) -> None:
+        if self.engine == "local" and (self.address is not None or (self.worker_cpus, self.worker_gpus) != (1, 0)):
+            raise ValueError("--address, --worker-cpus and --worker-gpus are of a Ray cluster: give --engine ray, too")
+        if self.worker_cpus <= 0 or self.worker_gpus < 0:
+            raise ValueError("--worker-cpus must be above 0, and --worker-gpus 0 or more")
 
 
 HERE = Where()

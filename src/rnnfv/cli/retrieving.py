@@ -57,7 +57,9 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     parts = parts_of(*_data(captions, images, split), split)
     if fitting.cca_words is not None:
         _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
-    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, {"split": split})) as work:
+    # Ranks are of vectors that are not kept: what was done without them cannot give them.
+    more = {"split": split, "ranks": None if output.ranks is None else str(output.ranks.resolve())}
+    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, more)) as work:
         found = {seed: work.found(f"seed {seed}") for seed in range(seeds)}
         missing = [seed for seed, record in found.items() if record is None]
         with _status() as report:

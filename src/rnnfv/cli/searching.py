@@ -16,8 +16,9 @@ from rnnfv.cli.terminal import notes
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import read_captions
 from rnnfv.datasets.image_vectors import image_blocks
-from rnnfv.recipes.search import Searcher
+from rnnfv.recipes.search import Searcher, picture_files
 from rnnfv.sheet import write_sheet
+from rnnfv.storage import as_path
 from rnnfv.text.corpora import Corpus
 
 
@@ -78,8 +79,8 @@ def run_search(
     at_least_one(top=top)
     check_outputs(html)
     found, place = Searcher(models).find_images(sentence, images, top)
-    folder = pictures if pictures is not None else Path(place) if place else None
-    files = [None if folder is None else folder / name for name, _ in found]
+    folder = pictures if pictures is not None else place
+    files = picture_files(folder, [name for name, _ in found]) if folder else [None] * len(found)
     _show(sentence, "picture", found, as_json)
     write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
     notes().print(f"The pictures are in {html}")
@@ -116,7 +117,7 @@ def run_annotate(
 def _images(vectors: Path, captions: Path | None, split: str | None) -> Iterator[tuple[list[str], NDArray[Any]]]:
     """Names and vectors of images, in blocks: of a data set, or of a folder of features."""
     if captions is None:
-        if not vectors.is_dir():
+        if not as_path(vectors).is_dir():
             raise UsageError(f"{vectors} has vectors without names: give the data set with --captions")
         return image_blocks(vectors)
     listed = read_captions(captions)

@@ -6,8 +6,19 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, overload
 
-__all__ = ["UsageError", "at_least_one", "check_net", "check_outputs", "check_workers", "usage"]
+__all__ = [
+    "UsageError",
+    "at_least_one",
+    "check_borrowed",
+    "check_net",
+    "check_outputs",
+    "check_workers",
+    "names",
+    "numbers",
+    "usage",
+]
 
 
 class UsageError(ValueError):
@@ -40,6 +51,15 @@ def check_net(dropout: float, weight_decay: float, learning_rate: float) -> None
         raise UsageError(f"--learning-rate is {learning_rate}: it must be above 0")
 
 
+def check_borrowed(transfer: Path | None, through: Path | None, options: dict[str, Any]) -> None:
+    """Refuse options of what another model brings with it; they are given by their names, None where they are not."""
+    given = [option for option, value in options.items() if value is not None]
+    if transfer is not None and given:
+        raise UsageError(f"--transfer takes preparation and net as they are: leave out {given[0]}")
+    if through is not None and "--deltas" in given:
+        raise UsageError("--through is all the preparation there is: leave out --deltas")
+
+
 def check_outputs(*files: Path | None) -> None:
     """Refuse, before the work, what could not be written after it."""
     for path in files:
@@ -51,3 +71,20 @@ def check_workers(workers: int | None) -> None:
     """Refuse a number of processes below 0; None stands for the default."""
     if workers is not None and workers < 0:
         raise UsageError(f"--workers is {workers}: it must be at least 0")
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names with commas between them; None stays None."""
+    return None if text is None else tuple(text.split(","))
+
+
+@overload
+def numbers(text: str, option: str) -> tuple[int, ...]: ...
+@overload
+def numbers(text: str | None, option: str) -> tuple[int, ...] | None: ...
+def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them; None stays None."""
+    try:
+        return None if text is None else tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}: give whole numbers with commas between them, such as 1,3") from None

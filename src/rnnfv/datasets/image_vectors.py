@@ -15,6 +15,7 @@ from rnnfv.datasets._matlab import HEADER, read_matrix
 from rnnfv.datasets.captions import Captions
 from rnnfv.storage import as_path, feature_shards, local_copy, read_all_features, read_features, refuse_repeated_ids
 from rnnfv.storage.bounds import refuse_inflated
+from rnnfv.storage.features import one_line
 
 __all__ = ["image_blocks", "read_image_vectors"]
 
@@ -192,7 +193,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     except MemoryError:
         raise
     except Exception as error:  # a damaged header fails in any way
-        raise ValueError(f"{path} is damaged or not an .npy file of numbers: {_reason(error)}") from error
+        raise ValueError(f"{path} is damaged or not an .npy file of numbers: {one_line(error)}") from error
 
 
 def _read_mat(path: Path) -> NDArray[Any]:
@@ -205,7 +206,7 @@ def _read_mat(path: Path) -> NDArray[Any]:
     try:
         matrix = read_matrix(path, _KEY)
     except (ValueError, struct.error, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or not a MATLAB file: {_reason(error)}") from error
+        raise ValueError(f"{path} is damaged or not a MATLAB file: {one_line(error)}") from error
     if matrix is None:
         raise ValueError(f"{path} has no matrix {_KEY!r}")
     return matrix
@@ -233,8 +234,4 @@ def _read_hdf5(path: Path) -> NDArray[Any]:
     except KeyError as error:
         raise ValueError(f"{path} has no matrix {_KEY!r}") from error
     except Exception as error:  # a damaged file fails in any way
-        raise ValueError(f"{path} is damaged or not a MATLAB file: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is damaged or not a MATLAB file: {one_line(error)}") from error

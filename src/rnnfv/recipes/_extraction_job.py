@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import hashlib
 import json
 import time
 from collections import Counter
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.progress import Progress, TextColumn
 
 from rnnfv import __version__
-from rnnfv.recipes._job import progress_bar, read_json, write_json
+from rnnfv.recipes._job import is_sealed, progress_bar, read_json, sealed, write_json
 from rnnfv.recipes._videos import Video
-from rnnfv.storage import atomic_file, one_writer, read_features, remove_folder, write_features
+from rnnfv.storage import atomic_file, file_identity, one_writer, read_features, remove_folder, write_features
 
 __all__ = ["ExtractionJob", "ExtractionSummary", "VideoFeatures"]
 
@@ -213,8 +213,10 @@ class ExtractionJob:
             done = Counter(i // together for i in outcomes)
             groups = {g for g in done if done[g] == len(self._videos[g * together : (g + 1) * together])}
             whole = {i: outcome for i, outcome in outcomes.items() if i // together in groups}
-            if whole:
-                write_json(part, self._sealed(part, self._write(part, k, whole)))
+            # What ended the run is to be told, not that a shard could not be kept: that one is made again.
+            with contextlib.suppress(OSError, ValueError):
+                if whole:
+                    write_json(part, sealed(self._with_checksum(part, self._write(part, k, whole)), self._description))
 
     def _take_up(self) -> None:
         """Take what an earlier call has put by. Where its seal is broken, or another job's, it is made again."""
@@ -222,8 +224,10 @@ class ExtractionJob:
         for k in range(len(self._shards)):
             part = self._unfinished / self._part(k).name
             record = read_json(part)
-            rows = record.get("rows") if isinstance(record, dict) else None
-            if rows is None or self._is_finished(k) or record != self._sealed(part, rows):
+            if self._is_finished(k) or not is_sealed(record, self._description):
+                continue
+            rows = record["rows"]
+            if record["features"] != self._with_checksum(part, rows)["features"]:
                 continue
             has_features = any(row["steps"] for row in rows)
             features = iter(read_features(part.with_suffix(".parquet")).sequences if has_features else ())
@@ -232,12 +236,11 @@ class ExtractionJob:
                 vectors = next(features) if row["steps"] else None
                 self._add(number[row["id"]], VideoFeatures(**told, features=vectors))
 
-    def _sealed(self, part: Path, rows: Any) -> dict[str, Any]:
-        """Rows, and a checksum over them, the features beside them and the job."""
+    @staticmethod
+    def _with_checksum(part: Path, rows: Any) -> dict[str, Any]:
+        """Rows, and the checksum of the features beside them."""
         features = part.with_suffix(".parquet")
-        seal = hashlib.sha256(json.dumps([self._description, rows]).encode())
-        seal.update(features.read_bytes() if features.exists() else b"")
-        return {"rows": rows, "seal": seal.hexdigest()}
+        return {"rows": rows, "features": file_identity(features)["sha256"] if features.exists() else None}
 
     def _write_report(self) -> None:
         with atomic_file(self._report) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

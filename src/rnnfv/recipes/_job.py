@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from rnnfv.storage import atomic_file
 
-__all__ = ["progress_bar", "read_json", "write_json"]
+__all__ = ["is_sealed", "progress_bar", "read_json", "sealed", "write_json"]
 
 
 def read_json(path: Path) -> Any:
@@ -26,6 +27,19 @@ def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, which appears whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def sealed(content: dict[str, Any], job: Any) -> dict[str, Any]:
+    """A record of what is done of a job, and a checksum over both, under "seal"."""
+    seal = hashlib.sha256(json.dumps([job, content], sort_keys=True).encode())
+    return {**content, "seal": seal.hexdigest()}
+
+
+def is_sealed(record: Any, job: Any) -> bool:
+    """Whether it is a record as `sealed` made it, of this job."""
+    if not isinstance(record, dict) or "seal" not in record:
+        return False
+    return bool(record == sealed({name: value for name, value in record.items() if name != "seal"}, job))
 
 
 def progress_bar(shown: bool, column: ProgressColumn) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,8 @@ from rnnfv.recipes._job import read_json, write_json
 from rnnfv.storage import (
     ModelFolderError,
     as_path,
+    ends_identity,
+    file_identity,
     is_remote,
     load,
     one_writer,
@@ -28,7 +29,6 @@ from rnnfv.storage import (
 
 __all__ = ["NO_WORK", "Work", "job_of", "open_work"]
 
-_EDGE = 1 << 16  # bytes at each end that tell a large file from another of its name and size
 _LARGE = 1 << 26  # bytes from which on a file is not read as a whole to know it again
 
 T = TypeVar("T")
@@ -176,13 +176,8 @@ def _identity(path: Path) -> list[Any]:
     if path.is_dir():
         return [[str(file.relative_to(path)), *_identity(file)] for file in sorted(path.rglob("*")) if file.is_file()]
     size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= _LARGE and not is_remote(path):
-            return [size, hashlib.file_digest(file, "sha256").hexdigest()]
-        digest = hashlib.sha256(file.read(_EDGE))
-        file.seek(max(0, size - _EDGE))
-        digest.update(file.read(_EDGE))
-        return [size, digest.hexdigest()]
+    whole = size <= _LARGE and not is_remote(path)
+    return [size, file_identity(path)["sha256"]] if whole else ends_identity(path)
 
 
 def _check_job(folder: Path, job: dict[str, Any]) -> None:

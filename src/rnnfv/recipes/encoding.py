@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from rnnfv.distributed import LOCAL, Engine, Tell, Worker
 from rnnfv.encoders.steps import StepPreprocessor
-from rnnfv.recipes._job import progress_bar, read_json, write_json
+from rnnfv.recipes._job import is_sealed, progress_bar, read_json, sealed, write_json
 from rnnfv.sequences import Sequences
 from rnnfv.storage import (
     as_path,
     atomic_file,
     count_sequences,
+    ends_identity,
     feature_shards,
     file_identity,
     load,
@@ -41,7 +41,6 @@ from rnnfv.storage import (
 __all__ = ["EncodingSummary", "encode_features"]
 
 _BLOCK = 256  # sequences transformed together, so that a large shard shows progress
-_EDGE = 1 << 16  # bytes at each end of a shard that tell it from another of the same name and size
 _HEADER = ["id", "row", "status", "reason"]
 
 
@@ -127,14 +126,14 @@ def _finish(job: _Job, model: Path, engine: Engine, progress: bool) -> EncodingS
     refuse_repeated_ids(job.shards)
     estimator = _load_transformer(model)
     job.open_parts()
-    waiting = [i for i in range(len(job.shards)) if not job.part(i).exists()]
+    waiting = [i for i in range(len(job.shards)) if not job.has_part(i)]
     with progress_bar(progress, _Rate()) as bar:
         total = sum(count_sequences(job.shards[i]) for i in waiting) if progress else None
         task = bar.add_task("encoding", total=total)
         worker, shards = partial(_worker, estimator), [job.shards[i] for i in waiting]
         with closing(engine.map(worker, shards, batch=1, tell=lambda n: bar.advance(task, n))) as encoded:
             for k, shard in encoded:
-                _write_part(job.part(waiting[k]), shard)
+                job.write_part(waiting[k], shard)
     job.join()
     return job.summary(was_finished=False)
 
@@ -191,16 +190,6 @@ def _encode_shard(estimator: Any, shard: Path, tell: Tell) -> _Encoded:
     return _Encoded(kept, failures, vectors if finite.all() else vectors[finite])
 
 
-def _write_part(part: Path, shard: _Encoded) -> None:
-    """Write one part: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
-    sha256 = None
-    if shard.vectors is not None:
-        with atomic_file(part.with_suffix(".npy")) as temporary:
-            write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
-        sha256 = file_identity(part.with_suffix(".npy"))["sha256"]
-    write_json(part, {"ids": shard.ids, "failures": shard.failures, "sha256": sha256})
-
-
 def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
     blocks = []
     for start in range(0, len(seqs), _BLOCK):
@@ -226,12 +215,26 @@ class _Job:
             "format": "rnnfv-encoding",
             "format_version": 1,
             "model": model_checksum(model),
-            "shards": [_fingerprint(shard) for shard in self.shards],
+            "shards": [[shard.name, *ends_identity(shard)] for shard in self.shards],
         }
 
     def part(self, i: int) -> Path:
         """The JSON of part i; its vectors are beside it."""
         return self.parts / f"part-{i:05d}.json"
+
+    def has_part(self, i: int) -> bool:
+        """Whether part i is done, and its JSON as it was written."""
+        return is_sealed(read_json(self.part(i)), self.description)
+
+    def write_part(self, i: int, shard: _Encoded) -> None:
+        """Write part i: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
+        sha256, path = None, self.part(i).with_suffix(".npy")
+        if shard.vectors is not None:
+            with atomic_file(path) as temporary:
+                write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
+            sha256 = file_identity(path)["sha256"]
+        note = {"ids": shard.ids, "failures": shard.failures, "sha256": sha256}
+        write_json(self.part(i), sealed(note, self.description))
 
     def is_finished(self) -> bool:
         """Whether the output is there already. One of another job is refused."""
@@ -326,14 +329,3 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         np.lib.format.read_magic(file)  # always version 1: vectors have no names
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     return shape, dtype
-
-
-def _fingerprint(shard: Path) -> list[Any]:
-    """Name, size, and a hash of both ends of a shard; Parquet keeps at its end where all its pages lie."""
-    size = shard.stat().st_size
-    digest = hashlib.sha256()
-    with shard.open("rb") as file:
-        digest.update(file.read(_EDGE))
-        file.seek(max(0, size - _EDGE))
-        digest.update(file.read(_EDGE))
-    return [shard.name, size, digest.hexdigest()]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._videos import Video, list_videos
+from rnnfv.storage import as_path
 from rnnfv.video.files import item_id, walk
 from rnnfv.video.trajectories import DESCRIPTORS, load_descriptors
 
@@ -127,7 +128,7 @@ def extract_trajectories(
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}: it must be at least 1")
     files = _files(Path(source), None if manifest is None else Path(manifest))
-    job = ExtractionJob(files, {"features": "idt", "max steps": max_steps}, {}, Path(out), shard_size, "float16")
+    job = ExtractionJob(files, {"features": "idt", "max steps": max_steps}, {}, as_path(out), shard_size, "float16")
     return job.run(lambda paths, tell: _read_all(paths, max_steps, tell), "trajectories", progress)
 
 

@@ -15,10 +15,11 @@ from rnnfv.recipes.evaluation import Combination
 from rnnfv.recipes.picture_features import extract_pictures
 from rnnfv.recipes.retrieval import FOLDER, load_retrieval
 from rnnfv.recipes.sentences import encoded_blocks
-from rnnfv.storage import VectorIndex, file_identity, one_writer, open_index, read_all_features
+from rnnfv.storage import VectorIndex, as_path, file_identity, one_writer, open_index, read_all_features
+from rnnfv.storage.index import local_folder
 from rnnfv.video.backbones import from_description
 
-__all__ = ["IMAGES", "SENTENCES", "Searcher"]
+__all__ = ["IMAGES", "SENTENCES", "Searcher", "picture_files"]
 
 IMAGES, SENTENCES = "images", "sentences"
 _ROWS = 50_000  # items appended together
@@ -38,7 +39,7 @@ class Searcher:
         if not folders:
             raise ValueError("give the folder of one or more models")
         self.model = Combination(tuple(load_retrieval(folder) for folder in folders))
-        self._identity = [file_identity(Path(folder) / FOLDER.record)["sha256"] for folder in folders]
+        self._identity = [file_identity(as_path(folder) / FOLDER.record)["sha256"] for folder in folders]
 
     def index_images(
         self, blocks: Iterable[tuple[Sequence[str], NDArray[Any]]], out: str | Path, pictures: str = ""
@@ -96,16 +97,21 @@ class Searcher:
     def find_images(self, sentence: str, index: str | Path, top: int = 10) -> tuple[list[tuple[str, float]], str]:
         """The images nearest to a sentence, best first, and the folder of their pictures.
 
+        Names and folder are those that the index has: of one from elsewhere they may be any, see `picture_files`.
+
         Raises
         ------
         ValueError
-            If no word of the sentence is known, or the index is of another kind or of other models.
+            If no word of the sentence is known, or the index is of another kind or of other models, or damaged.
         """
         opened = self._open(index, IMAGES)
         if self._without_words([sentence]):
             raise ValueError(f"no word of {sentence!r} is known: say it in other words")
         found = _found(opened, self.model.encode_sentences([sentence]), top)
-        return found, opened.metadata["pictures"]
+        pictures = opened.metadata.get("pictures")
+        if not isinstance(pictures, str):
+            raise ValueError(f"{index} does not name the folder of its pictures as a text: index again")
+        return found, pictures
 
     def find_sentences(self, image: NDArray[Any], index: str | Path, top: int = 10) -> list[tuple[str, float]]:
         """The sentences nearest to an image vector of shape (d,), best first."""
@@ -155,7 +161,7 @@ class Searcher:
         self, out: str | Path, kind: str, encoded: Callable[[set[str]], Iterator[_Block]], pictures: str = ""
     ) -> int:
         """Append what ``encoded`` makes, given the ids that are known so far; how many that was."""
-        out = Path(out)
+        out = local_folder(out)
         with one_writer(out / ".job.lock", out):
             return self._add_new(out, kind, encoded, pictures)
 
@@ -186,6 +192,27 @@ class Searcher:
         if index.metadata.get("models") != self._identity:
             raise ValueError(f"{folder} was made with other models: give those, in that order, or index again")
         return index
+
+
+def picture_files(folder: str | Path, names: Sequence[str]) -> list[Path | None]:
+    """The files of pictures in a folder; None for a name that leads out of it, as one of a stranger's index may.
+
+    Examples
+    --------
+    >>> from rnnfv.recipes.search import picture_files
+    >>> [file and file.name for file in picture_files("pictures", ["a/b.jpg", "../b.jpg", "/etc/passwd"])]
+    ['b.jpg', None, None]
+    """
+    root = Path(folder).resolve()
+    return [_inside(root, name) for name in names]
+
+
+def _inside(root: Path, name: str) -> Path | None:
+    try:
+        file = (root / name).resolve()
+    except (OSError, ValueError):  # a NUL character, a circle of links
+        return None
+    return file if file.is_relative_to(root) else None
 
 
 def _gathered(blocks: Iterable[_Block], known: set[str]) -> Iterator[_Block]:

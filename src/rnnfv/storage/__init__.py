@@ -12,7 +12,7 @@ from rnnfv.storage.features import (
     refuse_repeated_ids,
     write_features,
 )
-from rnnfv.storage.identity import data_identity, file_identity
+from rnnfv.storage.identity import data_identity, ends_identity, file_identity
 from rnnfv.storage.index import VectorIndex, open_index
 from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
 from rnnfv.storage.remote import as_path, is_remote, local_copy
@@ -29,6 +29,7 @@ __all__ = [
     "atomic_folder",
     "count_sequences",
     "data_identity",
+    "ends_identity",
     "feature_shards",
     "file_identity",
     "is_remote",

@@ -25,6 +25,7 @@ __all__ = ["atomic_file", "atomic_folder", "move_file", "one_writer", "remove_fo
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_OF_A_DISK = {errno.EROFS, errno.EIO}  # no connection, for one, fails with these
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 
 
@@ -174,7 +175,7 @@ def _telling_of(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.strerror is None or not (error.errno in _FULL or _is_about(target, error.filename)):
+        if error.strerror is None or not _is_of_writing(target, error):
             raise  # it says enough by itself, or is of a file that was to be read
         why = "the disk is full; make room, then start again" if error.errno in _FULL else error.strerror
         told = type(error)(f"{target} cannot be written: {why}")
@@ -246,11 +247,14 @@ def _busy(what: Path) -> BlockingIOError:
     return BlockingIOError(f"another program is writing to {what}: try again when it is done")
 
 
-def _is_about(target: Path, name: str | bytes | int | None) -> bool:
-    """Whether an error's file is the target, one on the way to it, or a temporary one of it; true where it has none."""
-    if name is None or isinstance(name, int):
+def _is_of_writing(target: Path, error: OSError) -> bool:
+    """Whether an error's file is the target, one on the way to it, or a temporary one of it. Where it has none, it is
+    of the disk, or something else."""
+    if error.errno in _FULL:
         return True
-    path = Path(os.fsdecode(name))
+    if error.filename is None or isinstance(error.filename, int):
+        return error.errno in _OF_A_DISK
+    path = Path(os.fsdecode(error.filename))
     own = path in (target, *target.parents) or path.parent == target
     return own or any(part.lstrip(".").startswith(f"{target.name}.") for part in path.parts)
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
+from rnnfv.storage._parquet_footer import declared_values
 from rnnfv.storage.atomic import atomic_file
 from rnnfv.storage.bounds import refuse_inflated
 from rnnfv.storage.remote import as_path, opened
@@ -170,6 +171,7 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
+            refuse_inflated("it", declared_values(path), path.stat().st_size)
             with pq.ParquetFile(opened(path), read_dictionary=["id"]) as file:
                 ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
@@ -207,7 +209,7 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
         raise FileNotFoundError(f"{path} is not a file")
     try:
         with pq.ParquetFile(opened(path, whole=True), page_checksum_verification=True, read_dictionary=["id"]) as file:
-            refuse_inflated("it", _declared(file.metadata), path.stat().st_size)
+            refuse_inflated("it", max(_declared(file.metadata), declared_values(path)), path.stat().st_size)
             table = file.read(["id", "features"])
         ids = id_column(path, table)
         rows = table.column("features").combine_chunks()
@@ -339,7 +341,7 @@ def id_column(path: Path, table: pa.Table) -> pa.Array:
 
 
 def _declared(metadata: pq.FileMetaData) -> int:
-    """Bytes of all columns when they are decompressed, if it is as the footer says."""
+    """Bytes of all columns when they are decompressed, and still encoded, if it is as the footer says."""
     # Not by columns: of a damaged one, Arrow's metadata ends the process, while its reader gives an error.
     return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
 

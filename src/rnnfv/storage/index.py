@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from rnnfv.storage._index_record import IndexRecord
 from rnnfv.storage._segment import Blocks, Segment, import_faiss, row_blocks, write_segment
 from rnnfv.storage.atomic import one_writer
+from rnnfv.storage.remote import as_path, is_remote
 
-__all__ = ["VectorIndex", "open_index"]
+__all__ = ["VectorIndex", "local_folder", "open_index"]
 
 _LENGTH_TOLERANCE = 1e-3  # what is left of length one after storage as float16
 _BLOCK = 8192  # vectors checked at once
@@ -89,13 +90,13 @@ class VectorIndex:
         Raises
         ------
         ValueError
-            If the folder holds something, or a number is too small.
+            If the folder holds something or is a URL, or a number is too small.
         TypeError
             If the metadata cannot be written as JSON.
         ImportError
             If faiss is not installed.
         """
-        folder = Path(folder)
+        folder = local_folder(folder)
         if not cls.can_begin(folder):
             raise ValueError(f"{folder} is there already: give a new or an empty folder, or open the index in it")
         import_faiss()  # said now, not after hours of making vectors
@@ -105,7 +106,7 @@ class VectorIndex:
     @staticmethod
     def can_begin(folder: str | Path) -> bool:
         """Whether a folder is new or empty. Hidden files count for nothing: a kill in `create` leaves one."""
-        folder = Path(folder)
+        folder = local_folder(folder)
         if not folder.is_dir():
             return not folder.exists()
         return all(path.name.startswith(".") and path.is_file() for path in folder.iterdir())
@@ -262,12 +263,26 @@ def open_index(folder: str | Path) -> VectorIndex:
     FileNotFoundError
         If the folder is not that of an index.
     ValueError
-        If a file is missing or damaged.
+        If a file is missing or damaged, or the folder is a URL.
     ImportError
         If faiss is not installed.
     """
-    folder = Path(folder)
+    folder = local_folder(folder)
     return VectorIndex(folder, IndexRecord.read(folder))
+
+
+def local_folder(folder: str | Path) -> Path:
+    """The folder of an index, whose vectors are mapped from the disk.
+
+    Raises
+    ------
+    ValueError
+        If it is a URL.
+    """
+    path = as_path(folder)
+    if is_remote(path):
+        raise ValueError(f"{path} is a URL, but an index is a folder on this machine: give one")
+    return path
 
 
 # -- checks ----------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def numbered_lines(file: BinaryIO, path: str | Path, longest: int = _LONGEST_LIN
         If a line is longer than so many bytes, 1 MiB if it is not said.
     """
     number = 1
-    while line := file.readline(longest):
-        if len(line) == longest:
+    while line := file.readline(longest + 1):
+        if len(line) > longest:
             size = f"{longest >> 20} MiB" if longest >> 20 else f"{longest >> 10} KiB"
             raise ValueError(f"{path}, line {number} is longer than {size}: this is not a file of lines of text")
         yield number, line

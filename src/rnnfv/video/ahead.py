@@ -257,7 +257,8 @@ class _Worker:
 def _stops_held_back() -> Iterator[None]:
     """Ctrl-C and SIGTERM wait, in this process and in one started meanwhile, until that one deals with them.
 
-    It would print a traceback while it starts; and this one could leave without knowing of it.
+    It would print a traceback while it starts; and this one could leave without knowing of it. The mask is a thread's
+    own, and another thread may take the signal: so Python's handlers, which run in the main thread, wait, too.
     """
     if sys.platform == "win32":
         yield
@@ -265,9 +266,31 @@ def _stops_held_back() -> Iterator[None]:
     resource_tracker.ensure_running()  # starting it lets them in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
-        yield
+        with _handlers_held_back():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _handlers_held_back() -> Iterator[None]:
+    """Note signals that come in the block, and send them again after it."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    came: list[int] = []
+    handlers = {stop: signal.getsignal(stop) for stop in _STOPS}
+    # What is ignored stays so, also in the process that is started; a handler that is not Python's has no name here.
+    held = {stop: handler for stop, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+    try:
+        for stop in held:
+            signal.signal(stop, lambda number, frame: came.append(number))
+        yield
+    finally:
+        for stop, handler in held.items():
+            signal.signal(stop, handler)
+        for number in dict.fromkeys(came):
+            os.kill(os.getpid(), number)
 
 
 def _supervise(team: list[_Worker], decoder: _Decoder, paths: Sequence[str | Path], patience: float) -> Iterator[Event]:

@@ -183,6 +183,9 @@ def _refuse_paths(description: dict[str, Any], weights: str | Path | None) -> No
     name = str(description["name"])
     if weights is None and not re.fullmatch(r"vgg16|vgg19|c3d|hub:[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise ValueError(f"the weights of {name} are needed: give them with --weights")
+    kind, _, rest = name.partition(":")
+    if weights is None and kind == "hub" and Path(rest).exists():  # transformers would take it for the model
+        raise ValueError(f"{rest} is a folder here, and a model of the hub is meant: give the model with --weights")
     if isinstance(description["settings"].get("mean"), str):
         raise ValueError(f"the description of {name} names a file with the mean: give it with --mean")
 

@@ -138,7 +138,7 @@ def _load(source: str, revision: str | None) -> tuple[Any, Any]:
         config = transformers.AutoConfig.from_pretrained(source, **origin)
         processor = _load_processor(transformers, source, config.model_type, origin)
         network, report = transformers.AutoModel.from_pretrained(
-            source, config=config, dtype=torch.float32, output_loading_info=True, **origin
+            source, config=config, dtype=torch.float32, output_loading_info=True, use_safetensors=True, **origin
         )
     except ImportError as error:
         raise ImportError(
