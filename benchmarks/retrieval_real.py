@@ -52,7 +52,9 @@ COMBINATIONS = (
     ("rnn-fv", "tf-idf"),
     ("rnn-fv, cca words", "rnn-fv, cca words, reversed"),
     ("rnn-fv, cca words", "mm-ens"),
+    ("rnn-fv, cca words", "tf-idf"),
     ("rnn-fv", "rnn-fv reversed", "tf-idf"),
+    ("rnn-fv, cca words", "rnn-fv, cca words, reversed", "tf-idf"),
     tuple(ROWS),
 )
 _NOUNS = """dog dogs cat horse bird man men woman women boy boys girl girls child children person people baby player
