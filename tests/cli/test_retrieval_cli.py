@@ -47,7 +47,9 @@ def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
     assert set(content["annotation"]) == set(content["search"]) == FIGURES
     assert content["sentence"]["mean_rank"] >= 1
     assert content["protocol"]["sizes"]["reported on"] == {"images": 25, "sentences": 50}
-    assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [["epoch", "eta", "recalls"]] * 2
+    assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [
+        ["epoch", "eta", "image power", "recalls"]
+    ] * 2
     mean = np.mean([report["search"]["r@1"] for report in content["by_seed"]])
     assert content["search"]["r@1"] == pytest.approx(mean)
     rows = list(csv.DictReader((tmp_path / "ranks").read_text().splitlines()))
