@@ -319,7 +319,7 @@ def test_an_exception_of_a_worker_is_raised_here(engine):
 
 
 @pytest.mark.parametrize(
-    ("places", "told"), [([0, 1, 1], "gave item 1 twice"), ([0], "nothing for 1 items, such as 1"), ([0, 1, 2], "item 2")]
+    ("places", "told"), [([0, 1, 1], "gave item 1 again, of 2"), ([0], "nothing for 1 items, such as 1"), ([0, 1, 2], "item 2 again, of 2")]
 )
 def test_a_worker_that_loses_or_repeats_items_is_told(engine, places, told):
     def make():
@@ -350,8 +350,7 @@ def test_rows_of_a_batch_come_in_the_order_of_its_items():
 
 
 @pytest.mark.parametrize("where", [LOCAL, RayEngine()])
-def test_no_parts_leave_the_estimator_as_it_was(where, monkeypatch):
-    monkeypatch.setattr(RayEngine, "_room", lambda self: 1)
+def test_no_parts_leave_the_estimator_as_it_was(where):
     pca = GramPCA(2)
     assert where.fit_parts(pca, [], None, batch=1) is pca
 

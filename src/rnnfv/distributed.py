@@ -190,7 +190,7 @@ class RayEngine:
                     if index == _FAILED:
                         raise result
                     if index not in missing:
-                        raise RuntimeError(f"Ray gave item {index} twice, or it is none: start the same work again")
+                        raise RuntimeError(f"Ray gave item {index} again, of {len(items)}: start the same work again")
                     missing.remove(index)
                     tell(units)
                     yield index, result
@@ -209,13 +209,13 @@ class RayEngine:
         """See `Engine.fit_parts`. Every batch is a task; a binary tree of tasks merges their sums."""
         import ray
 
+        if len(parts) == 0:
+            return estimator
         self._room()
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_RETRIES)
         fold, merge = task(_fold), task(_merged)
         empty, loader = ray.put(estimator), ray.put(load)
         batches = [parts[i : i + batch] for i in range(0, len(parts), batch)]
-        if not batches:
-            return estimator
         level = [fold.remote(empty, loader, part) for part in batches]
         sizes = dict(zip(level, map(len, batches), strict=True))
         while len(level) > 1:
