@@ -364,7 +364,7 @@ class NextStepEncoder(SequenceEncoder):
     def __getstate__(self) -> dict[str, Any]:
         """For pickle, copy and other processes: the net in the memory of the CPU, which every machine has."""
         state = dict(super().__getstate__())
-        if "network_" in state and self.network_.output.weight.device.type != "cpu":
+        if "network_" in state:
             state["network_"] = copy.deepcopy(self.network_).cpu()
         return state
 
