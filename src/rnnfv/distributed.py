@@ -26,7 +26,7 @@ Load: TypeAlias = Callable[[Any], Iterable[tuple[Any, ...]]]
 
 
 class Engine(Protocol):
-    """What runs independent pieces of work. Results do not depend on which one does.
+    """What runs independent pieces of work. Results do not depend on which one does, but for the rounding of sums.
 
     Attributes
     ----------
