@@ -125,7 +125,7 @@ class Disturbed(RayEngine):
 
 
 class Colours:
-    """A net that is none: the mean of each colour channel of a frame. With a log it waits until all nodes have begun."""
+    """A net that is none: the mean of each colour channel of a frame. With a log it waits until all nodes began."""
 
     name, dim, input, prepare = "colours", 3, "frames", None
 
@@ -319,7 +319,12 @@ def test_an_exception_of_a_worker_is_raised_here(engine):
 
 
 @pytest.mark.parametrize(
-    ("places", "told"), [([0, 1, 1], "gave item 1 again, of 2"), ([0], "nothing for 1 items, such as 1"), ([0, 1, 2], "item 2 again, of 2")]
+    ("places", "told"),
+    [
+        ([0, 1, 1], "gave item 1 again, of 2"),
+        ([0], "nothing for 1 items, such as 1"),
+        ([0, 1, 2], "item 2 again, of 2"),
+    ],
 )
 def test_a_worker_that_loses_or_repeats_items_is_told(engine, places, told):
     def make():
@@ -368,7 +373,7 @@ def test_a_worker_needs_its_room_on_one_machine(engine, room, monkeypatch):
 
 def test_machines_too_small_for_a_worker_have_no_room_together(monkeypatch):
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}] * 3)
-    with pytest.raises(RuntimeError, match="no machine of the Ray cluster has 4 CPUs .* it has 6 and 0 in all"):
+    with pytest.raises(RuntimeError, match=r"no machine of the Ray cluster has 4 CPUs .* it has 6 and 0 in all"):
         RayEngine(4)._room()
 
 
