@@ -20,7 +20,7 @@ demo: $(READY)  ## install, then compare the encoders on a real data set: demo/r
 	$(BIN)/rnnfv demo --out demo
 
 test: $(READY)  ## install, then run every test and docstring example
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .
