@@ -18,6 +18,7 @@ from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.engine import HERE, Where
+from rnnfv.cli.hub import hub
 from rnnfv.cli.retrieval import retrieval
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.processes import place, refuse_several
@@ -33,6 +34,7 @@ app = App(
 )
 app.command(action)
 app.command(retrieval)
+app.command(hub)
 
 
 @app.command
@@ -203,6 +205,43 @@ def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, vi
     from rnnfv.cli.manifest import run_manifest
 
     run_manifest(dataset, lists, out, videos)
+    return 0
+
+
+@app.command
+def doctor(*, json: bool = False) -> int:
+    """Say what is installed, what is missing and how to get it, and test in a few seconds that it computes rightly.
+
+    Versions, devices, extras, weights of backbones, free disk space; then a tiny net is trained, and its Fisher vectors
+    are compared with automatic differentiation. The exit code is 0 where that test is passed, whatever is missing.
+
+    Example: `rnnfv doctor --json`
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from rnnfv.cli.doctor import run_doctor
+
+    return 0 if run_doctor(json) else FAILED
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print what makes a shell complete commands and options.
+
+    Bash: `eval "$(rnnfv completion bash)"` in ~/.bashrc. Zsh: the same with zsh in ~/.zshrc, after `compinit`. Fish:
+    `rnnfv completion fish > ~/.config/fish/completions/rnnfv.fish`.
+
+    Example: `rnnfv completion bash`
+
+    Parameters
+    ----------
+    shell
+        bash, zsh or fish.
+    """
+    print(app.generate_completion(shell=shell))
     return 0
 
 

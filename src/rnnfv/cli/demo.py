@@ -13,10 +13,12 @@ from rnnfv import __version__
 from rnnfv.recipes.demo import NET, POOLINGS, PREPARATIONS, SPLIT, TITLES, DemoOutcome, Row, compare_on_vowels
 from rnnfv.report import write_report
 from rnnfv.storage import atomic_file
+from rnnfv.strip import import_figure
 
 
 def run_demo(out: Path, seeds: int, figures: Path | None) -> None:
     """Run the comparison, print its table, write the page and, if asked, the figures as JSON."""
+    import_figure()  # what is missing is told before the work
     out.mkdir(parents=True, exist_ok=True)
     status = Console(stderr=True)
     with status.status("") as spinner:
