@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BELONGS = re.compile(
-    r"(src/rnnfv/.+|CHANGELOG\.md|CITATION\.cff|LICENSE|README\.md|pyproject\.toml|PKG-INFO|\.gitignore)"
+    r"(src/rnnfv/.+|(CHANGELOG|README)\.md|CITATION\.cff|LICENSE|pyproject\.toml|PKG-INFO|\.gitignore)"
 )
 IN_WHEEL = ["rnnfv/py.typed", "rnnfv/cli/help.txt", "rnnfv/datasets/data/japanese_vowels/README.md"]
 SMOKE = """

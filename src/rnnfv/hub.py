@@ -35,13 +35,9 @@ class _Kind:
     files: tuple[str, ...]  # * is any one name
 
 
-_CHAIN_FILES = {
-    folder: (folder.record, *(f"{part}/{file}" for part in folder.parts for file in MODEL_FILES), "backbone/*")
-    for folder in (RECOGNIZER, RETRIEVAL)
-}
 _KINDS = {
-    "recognizer": _Kind(RECOGNIZER.record, load_recognizer, _CHAIN_FILES[RECOGNIZER]),
-    "retrieval": _Kind(RETRIEVAL.record, load_retrieval, _CHAIN_FILES[RETRIEVAL]),
+    "recognizer": _Kind(RECOGNIZER.record, load_recognizer, RECOGNIZER.files),
+    "retrieval": _Kind(RETRIEVAL.record, load_retrieval, RETRIEVAL.files),
     "estimator": _Kind("config.json", load, MODEL_FILES),
 }
 
@@ -147,11 +143,11 @@ def from_pretrained(repo_id: str, *, revision: str | None = None, token: str | N
         If the hub cannot be reached, or has no such model or revision.
     """
     with wanted("hub", _NEEDS):
-        from huggingface_hub import cached_assets_path
+        from huggingface_hub import cached_assets_path, constants
     snapshot = _fetched(repo_id, revision, token)
     kind = _KINDS[_kind_of(snapshot, repo_id)]
     # The hub's cache is made of links, and the loaders follow none: a folder beside it has the same files.
-    folder = Path(cached_assets_path("rnnfv", repo_id)) / snapshot.name
+    folder = cached_assets_path("rnnfv", repo_id, assets_dir=constants.HF_ASSETS_CACHE) / snapshot.name
     if not folder.exists():
         _copy(snapshot, kind, folder)
     return kind.load(folder)
