@@ -26,6 +26,7 @@ lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/consumer.py
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## run the benchmarks, small (FULL=1: the paper's sizes): benchmarks/RESULTS.md
