@@ -42,7 +42,7 @@ def public_functions():
                     yield f"{name}.{member}", function
 
 
-@pytest.mark.parametrize(("name", "function"), public_functions())
+@pytest.mark.parametrize(("name", "function"), list(public_functions()))
 def test_public_functions_are_annotated(name, function):
     signature = inspect.signature(function)
     bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name not in ("self", "cls")]
