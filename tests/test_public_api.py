@@ -1,4 +1,5 @@
 import inspect
+import re
 import subprocess
 import sys
 from importlib import resources
@@ -48,3 +49,8 @@ def test_public_functions_are_annotated(name, function):
     bare = [p.name for p in signature.parameters.values() if p.annotation is p.empty and p.name not in ("self", "cls")]
     assert bare == []
     assert signature.return_annotation is not signature.empty
+
+
+def test_the_citation_has_the_version_of_the_package():
+    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
+    assert cited[1] == rnnfv.__version__

@@ -20,7 +20,7 @@ from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_
 from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.hub import hub
 from rnnfv.cli.retrieval import retrieval
-from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, file_text, usage, usage_text
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, failure_text, usage, usage_text
 from rnnfv.processes import place, refuse_several
 
 _SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
@@ -301,11 +301,8 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
     except KeyboardInterrupt:
         errors.print(f"{name}: interrupted")
         return INTERRUPTED
-    except OSError as error:
-        errors.print(f"{name}: {file_text(error)}", markup=False, highlight=False)
-        return FAILED
-    except (ValueError, TypeError, ImportError, RuntimeError, FloatingPointError) as error:
-        errors.print(f"{name}: {error}", markup=False, highlight=False)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
+        errors.print(f"{name}: {failure_text(error)}", markup=False, highlight=False)
         return FAILED
 
 

@@ -43,10 +43,6 @@ def run_extract(
     stands for the default.
     """
     check_workers(workers)
-    if not as_path(source).exists():  # said before a backbone is loaded, or fetched
-        raise FileNotFoundError(
-            f"{source} is not there: give a folder of {'pictures' if images else 'videos, or one video'}"
-        )
     if backbone == "idt":
         if where != HERE:
             raise UsageError("improved dense trajectories are read on one machine: leave --engine out")
@@ -62,6 +58,9 @@ def run_extract(
     with usage():
         sampling = _sampling(every, fps)
         check_backbone(backbone, weights, **options)
+    if not as_path(source).exists():  # said before a backbone is loaded, or fetched
+        what = "pictures" if images else "videos, or one video"
+        raise FileNotFoundError(f"{source} is not there: give a folder of {what}")
     make = partial(make_backbone, backbone, weights, device=device, **options)
     with open_where(where) as engine:
         there: dict[str, Any] = {"workers": workers, "engine": engine, "make_backbone": make, "progress": True}

@@ -19,7 +19,7 @@ __all__ = [
     "check_net",
     "check_outputs",
     "check_workers",
-    "file_text",
+    "failure_text",
     "names",
     "numbers",
     "usage",
@@ -51,9 +51,9 @@ def usage_text(error: CycloptsError) -> str:
     return f"{' '.join(error.command_chain or ['rnnfv'])} needs {wanted}"
 
 
-def file_text(error: OSError) -> str:
-    """What went wrong with a file: its name, and the system's words for it."""
-    if error.filename is None or error.strerror is None or not str(error).startswith("[Errno"):
+def failure_text(error: Exception) -> str:
+    """What went wrong. With a file, where nothing else is said: its name, and the system's words for it."""
+    if not isinstance(error, OSError) or error.filename is None or not str(error).startswith("[Errno"):
         return str(error)
     return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
 
