@@ -1,6 +1,7 @@
 """What a person reads who gives a command the wrong thing."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def place(tmp_path, monkeypatch, ragged):
     (tmp_path / "m.csv").write_text(f"id,label,group,split1\n{splits}")
 
 
+QUARTERS = Path(__file__).parents[1] / "fixtures" / "quarters.onnx"
 ENCODE = ["encode", "features", "--model", "model", "--out", "o.npy"]
 EVALUATE = ["action", "evaluate", "--features", "features", "--manifest", "m.csv"]
 RETRIEVAL = ["retrieval", "evaluate", "--encoder", "mean", "--images", "i.npy"]
@@ -84,3 +86,28 @@ def test_encode_tells_as_json(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told == {"out": "o.npy", "table": "o.csv", "encoded": 12, "failed": 0, "dim": 3, "was_finished": False}
     assert np.load("o.npy").shape == (12, 3)
+
+
+def test_extract_tells_as_json(write_video, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    write_video(tmp_path / "videos" / "good.mp4", 20)
+    (tmp_path / "videos" / "bad.mp4").write_bytes(b"nothing")
+    options = ["--backbone", f"onnx:{QUARTERS}", "--out", "out", "--workers", "0", "--json"]
+    assert run("extract", "videos", *options) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["failed"]) == (1, 1)
+    assert told["failures"][0][0] == "bad"
+
+
+def test_manifest_tells_as_json(tmp_path, capsys):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "classInd.txt").write_text("1 Run\n2 Sit\n")
+    for k in (1, 2, 3):
+        (lists / f"trainlist0{k}.txt").write_text("Run/v_Run_g01_c01.avi 1\nSit/v_Sit_g01_c01.avi 2\n")
+        (lists / f"testlist0{k}.txt").write_text("Run/v_Run_g02_c01.avi\n")
+    assert run("manifest", "ucf101", lists, "--out", "u.csv", "--json") == 0
+    sizes = {"train": 2, "test": 1, "groups_in_both": 0}
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"manifest": "u.csv", "clips": 3, "classes": 2, "splits": dict.fromkeys(told["splits"], sizes)}
+    assert len(told["splits"]) == 3

@@ -55,7 +55,8 @@ def failure_text(error: Exception) -> str:
     """What went wrong. With a file, where nothing else is said: its name, and the system's words for it."""
     if not isinstance(error, OSError) or error.filename is None or not str(error).startswith("[Errno"):
         return str(error)
-    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    reason = error.strerror or ""
+    return f"{error.filename}: {reason[:1].lower()}{reason[1:]}"
 
 
 def at_least_one(**options: int | None) -> None:
