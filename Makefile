@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench fuzz docs clean help
+.PHONY: demo test lint bench fuzz docs dist clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -26,6 +26,7 @@ lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/consumer.py
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## run the benchmarks, small (FULL=1: the paper's sizes): benchmarks/RESULTS.md
@@ -38,5 +39,10 @@ fuzz: $(READY)  ## any bytes in place of each kind of file, FUZZ_SECONDS each (6
 docs: $(READY)  ## check the pages: links lead somewhere, examples run
 	$(BIN)/python -m pytest tests/test_docs.py
 
+dist: $(READY)  ## build the sdist and the wheel, and try them in a bare environment (PYTHONS: in several)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tools/check_dist.py dist $(addprefix --python ,$(PYTHONS))
+
 clean:  ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import os
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal, Protocol, TypeAlias
+
+from rnnfv.extras import wanted
 
 __all__ = ["LOCAL", "Engine", "LocalEngine", "RayEngine", "Tell", "Worker", "open_engine"]
 
@@ -284,12 +285,11 @@ def open_engine(
         return
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
-    if importlib.util.find_spec("ray") is None:
-        raise ImportError("the engine ray needs Ray: pip install 'rnnfv[ray]'")
     engine = RayEngine(cpus, gpus)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-    import ray
-    import ray.data
+    with wanted("ray", "the engine ray needs Ray"):
+        import ray
+        import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
 
