@@ -8,7 +8,7 @@ photographs. It never sees two shapes together. Its output is how much of each o
 """
 
 import sys
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from rnnfv.datasets.scenes import COLOURS, SHAPES, Thing, draw, scene_net
 
@@ -52,7 +52,7 @@ def train() -> nn.Sequential:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, EPOCHS * -(-N // 64))
     for epoch in range(EPOCHS):
         for rows in torch.randperm(N).split(64):
-            loss = F.cross_entropy(scores(model, images[rows]), which[rows])
+            loss = cross_entropy(scores(model, images[rows]), which[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -68,7 +68,7 @@ def train() -> nn.Sequential:
 def folded(model: nn.Sequential) -> list[nn.Module]:
     """The layers, with each normalisation folded into the convolution before it."""
     layers = list(model)
-    for convolution, normalization in zip(layers, layers[1:], strict=False):
+    for convolution, normalization in pairwise(layers):
         if isinstance(normalization, nn.BatchNorm2d):
             fused = nn.utils.fusion.fuse_conv_bn_eval(convolution, normalization)
             layers[layers.index(convolution)] = fused

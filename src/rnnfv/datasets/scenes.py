@@ -1,4 +1,4 @@
-"""Drawn scenes with sentences about them, in which the order of words matters: two coloured shapes and where they are."""
+"""Drawn scenes of two coloured shapes, with sentences about them in which the order of words matters."""
 
 from __future__ import annotations
 
