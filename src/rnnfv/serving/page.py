@@ -28,10 +28,19 @@ _SHOWN = 12  # pictures, sentences
 _CLASSES = 5
 _THUMBNAIL = 320  # pixels
 _KEEP = (600, 3600)  # seconds: how often files of the page are looked through, and how old they become
+_WALL: dict[str, Any] = {"columns": 4, "object_fit": "contain", "height": "auto", "elem_classes": "wall"}
 _TITLE = "rnnfv: search and watch"
+# What comes as an answer is read out by screen readers.
+_SPEAK = "() => document.querySelectorAll('.told').forEach(told => told.setAttribute('role', 'status'))"
 _CSS = """
 .gradio-container { max-width: 70rem !important; margin: 0 auto !important; }
 footer { display: none !important; }
+.told ol { padding-left: 2.2em !important; }
+.wall .grid-wrap { max-height: none !important; height: auto !important; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 0 .5rem !important; }
+  .wall .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+}
 :focus-visible { outline: 3px solid #2166ac !important; outline-offset: 2px; }
 """
 
@@ -53,7 +62,11 @@ def add_page(app: FastAPI, *, token: str | None = None) -> FastAPI:
     if token is not None:
         options["auth_message"] = "Any name will do; the password is the service's token."
     fonts = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
-    theme = gr.themes.Default(primary_hue="blue", font=fonts[0], font_mono=fonts[1])
+    theme = gr.themes.Default(primary_hue="blue", font=fonts[0], font_mono=fonts[1]).set(
+        block_info_text_color="*neutral_600",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+    )
     return gr.mount_gradio_app(
         app,
         page,
@@ -65,6 +78,7 @@ def add_page(app: FastAPI, *, token: str | None = None) -> FastAPI:
         max_file_size=desk.limits.upload_bytes,
         theme=theme,
         css=_CSS,
+        js=_SPEAK,
         **options,
     )
 
@@ -103,8 +117,8 @@ def _search_tab(desk: Desk) -> None:
         autofocus=True,
         info="Results come as you type.",
     )
-    told = gr.Markdown(_EMPTY_SEARCH, elem_id="search-told")
-    wall = gr.Gallery(label="Pictures found, best first", columns=4, object_fit="contain", height="auto", visible=False)
+    told = gr.Markdown(_EMPTY_SEARCH, elem_classes="told")
+    wall = gr.Gallery(label="Pictures found, best first", visible=False, **_WALL)
 
     async def search(text: str) -> tuple[str, Any]:
         if not text.strip():
@@ -119,7 +133,7 @@ def _search_tab(desk: Desk) -> None:
         return f"{len(found)} pictures, best first.{missing}{listed}", gr.Gallery(value=shown, visible=bool(shown))
 
     event: dict[str, Any] = {"inputs": sentence, "outputs": [told, wall], "api_visibility": "private"}
-    sentence.input(search, trigger_mode="always_last", show_progress="minimal", **event)
+    sentence.change(search, trigger_mode="always_last", show_progress="minimal", **event)
     sentence.submit(search, **event)
 
 
@@ -163,7 +177,7 @@ def _annotate_tab(desk: Desk) -> None:
     picture = gr.Image(
         label="Picture: drop a file here, or choose one", type="filepath", sources=["upload"], height=320
     )
-    told = gr.Markdown(_EMPTY_PICTURE)
+    told = gr.Markdown(_EMPTY_PICTURE, elem_classes="told")
 
     async def annotate(path: str | None) -> str:
         if path is None:
@@ -186,8 +200,8 @@ _EMPTY_PICTURE = "The sentences that fit it best appear here."
 
 def _actions_tab(desk: Desk) -> None:
     video = gr.File(label="Video: drop a file here, or choose one", type="filepath")
-    told = gr.Markdown(_EMPTY_VIDEO)
-    frames = gr.Gallery(label="The moments that decided", columns=4, object_fit="contain", height="auto", visible=False)
+    told = gr.Markdown(_EMPTY_VIDEO, elem_classes="told")
+    frames = gr.Gallery(label="The moments that decided", visible=False, **_WALL)
     curve = gr.LinePlot(
         x="time", y="share", visible=False, label="What each moment adds to the score", x_title="seconds"
     )
@@ -274,5 +288,7 @@ def _about(desk: Desk) -> str:
         lines.append(f"- Actions: {len(service.recognizer.classes)} classes, {pooling} on {net}")
     if service.encoder is not None:
         lines.append(f"- Sequences: {type(service.encoder).__name__}")
-    lines += [f"- Not served: {what}, for want of {lack}" for what, lack in service.lacks.items() if lack]
+    lines += [
+        f"- Not served: {what}, for want of {lack}".replace("`", "") for what, lack in service.lacks.items() if lack
+    ]
     return "\n".join(lines[:1] + [f"- {_plain(line[2:])}" for line in lines[1:]])
