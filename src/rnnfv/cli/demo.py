@@ -29,7 +29,7 @@ def run_demo(out: Path, seeds: int, figures: Path | None) -> None:
     console = Console()
     console.print(_table(outcome.rows, seeds))
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
-    console.print(f"Next: rnnfv demo --pictures --out {out}, a search of pictures", highlight=False, soft_wrap=True)
+    console.print(f"Pictures to search: rnnfv demo --pictures --out {out}", highlight=False, soft_wrap=True)
     if figures is not None:
         with atomic_file(figures) as temporary:
             temporary.write_text(json.dumps(_as_json(outcome, seeds), indent=2) + "\n")

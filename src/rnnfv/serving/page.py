@@ -87,9 +87,9 @@ def make_page(desk: Desk) -> gr.Blocks:
     """The page's parts: a tab for each thing that the service can do."""
     lacks = desk.service.lacks
     tabs: list[tuple[str, str, Callable[[Desk], None]]] = [
-        ("search", "Search pictures", _search_tab),
-        ("annotate", "Describe a picture", _annotate_tab),
-        ("actions", "Watch a video", _actions_tab),
+        ("search", "Search", _search_tab),
+        ("annotate", "Describe", _annotate_tab),
+        ("actions", "Watch", _actions_tab),
     ]
     with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_KEEP) as page:
         gr.Markdown("# Search and watch")
@@ -205,7 +205,7 @@ def _actions_tab(desk: Desk) -> None:
     curve = gr.LinePlot(
         x="time", y="share", visible=False, label="What each moment adds to the score", x_title="seconds"
     )
-    table = gr.Dataframe(visible=False, label="The same as numbers", interactive=False)
+    table = gr.Dataframe(visible=False, label="The same as numbers", interactive=False, max_height=280)
 
     async def watch(path: str | None) -> tuple[str, Any, Any, Any]:
         if path is None:
