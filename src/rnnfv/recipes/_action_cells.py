@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.distributed import LOCAL, Engine, Tell, Worker
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.recipes._action_chain import Chain, Part
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.comparison import Choice, Result, evaluate
@@ -65,7 +65,7 @@ class Cells:
     data: LabelledSequences
     settings: Settings
     transfer: Pipeline | None
-    through: RegularizedCCA | None
+    through: CanonicalSteps | None
     reverse_test: bool
     hands_on: bool
     work: Work

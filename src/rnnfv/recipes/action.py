@@ -8,10 +8,10 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
 from rnnfv.distributed import LOCAL, Engine
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.metrics import mean_accuracy
 from rnnfv.processes import refuse_several
 from rnnfv.recipes._action_cells import Cell, Cells
@@ -151,7 +151,7 @@ def evaluate_actions(
     settings: Settings,
     *,
     transfer: Pipeline | None = None,
-    through: RegularizedCCA | None = None,
+    through: CanonicalSteps | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
     engine: Engine = LOCAL,
@@ -170,9 +170,9 @@ def evaluate_actions(
     transfer : Pipeline, optional
         A fitted recogniser of another data set, whose preparation and net are taken as they are; only what stands
         behind the net is fitted (SPEC S12).
-    through : RegularizedCCA, optional
-        Of image vectors (its Y) that the features' backbone made: every step is mapped by it, in place of the usual
-        preparation (SPEC S8).
+    through : CanonicalSteps, optional
+        Not fitted; its CCA is of image vectors that the features' backbone made. It maps every step, in place of the
+        usual preparation (SPEC S8).
     allow_overlap : bool
         Go on where a group is in both parts of a split.
     reverse_test : bool
@@ -226,7 +226,7 @@ def fit_action(
     train: Part,
     settings: Settings,
     seed: int = 0,
-    through: RegularizedCCA | None = None,
+    through: CanonicalSteps | None = None,
     work: Work = NO_WORK,
 ) -> Pipeline:
     """Fit one pooling, the first of the settings, on all the given sequences.
@@ -236,7 +236,7 @@ def fit_action(
     train : tuple of (Sequences, labels, groups)
     settings : Settings
     seed : int
-    through : RegularizedCCA, optional
+    through : CanonicalSteps, optional
         See `evaluate_actions`.
     work : Work
         Keeps what was chosen, the preparation and the encoder.
