@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 READY := $(VENV)/.ready
+SCENES := demo/pictures
 
-.PHONY: demo test lint bench fuzz docs dist clean help
+.PHONY: demo serve test lint bench fuzz docs dist clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -18,6 +19,14 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## install, then compare the encoders on a real data set: demo/report.html
 	$(BIN)/rnnfv demo --out demo
+	@echo "Next: make serve, a page that searches drawn pictures by sentences."
+
+serve: $(READY) $(SCENES)/model/retrieval.json  ## search drawn pictures on a page of your own: http://127.0.0.1:8000
+	$(BIN)/rnnfv serve $(SCENES)/model --index $(SCENES)/images.index --index $(SCENES)/sentences.index \
+		--weights $(SCENES)/shapes.onnx
+
+$(SCENES)/model/retrieval.json: | $(READY)
+	$(BIN)/rnnfv demo --pictures --out demo
 
 test: $(READY)  ## install, then run every test and docstring example
 	$(BIN)/python -m pytest -n 2 --dist loadfile

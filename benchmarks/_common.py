@@ -35,6 +35,8 @@ PACKAGES = [
     "onnxruntime",
     "av",
     "faiss-cpu",
+    "fastapi",
+    "uvicorn",
     "cca-zoo",
     "scikit-image",
     "backpack-for-pytorch",

@@ -38,6 +38,7 @@ ORDER = [
     "svm_speed",
     "video_speed",
     "index_search",
+    "serve_load",
     "sentences_memory",
     "action_rehearsal",
     "order_videos",

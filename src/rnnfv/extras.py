@@ -37,6 +37,19 @@ EXTRAS = {
     "search": Extra("indexes of vectors", {"faiss": "faiss-cpu"}),
     "matlab": Extra("MATLAB files of format 7.3", {"h5py": "h5py"}),
     "ray": Extra("many machines", {"ray": "ray"}),
+    "serve": Extra(
+        "the page and the API",
+        {
+            "fastapi": "fastapi",
+            "gradio": "gradio",
+            "httptools": "httptools",
+            "PIL": "pillow",
+            "prometheus_client": "prometheus-client",
+            "python_multipart": "python-multipart",
+            "uvicorn": "uvicorn",
+            "uvloop": "uvloop",
+        },
+    ),
     "remote": Extra("object stores (s3:// and others)", {"s3fs": "s3fs", "upath": "universal-pathlib"}),
 }
 

@@ -55,7 +55,7 @@ def test_the_kept_help_page_is_that_of_the_commands():
     assert Path(HELP_PAGE).read_text(encoding="utf-8") == help_page(), help_page.__doc__
 
 
-@pytest.mark.parametrize("command", ["demo", "encode"])
+@pytest.mark.parametrize("command", ["demo", "encode", "serve"])
 def test_help_of_each_command_has_an_example(command, capsys):
     app([command, "--help"], result_action="return_value")
     assert f"rnnfv {command}" in capsys.readouterr().out.split("Example:")[1]

@@ -19,7 +19,7 @@ from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.hub import hub
-from rnnfv.cli.retrieval import retrieval
+from rnnfv.cli.retrieval import Paths, retrieval
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, failure_text, usage, usage_text
 from rnnfv.processes import place, refuse_several
 
@@ -43,27 +43,39 @@ def demo(
     out: Path = Path("demo"),
     seeds: int = 1,
     json: Path | None = None,
+    pictures: bool = False,
 ) -> int:
     """Compare the encoders on Japanese Vowels, a real data set that comes with the package.
 
     Every pooling is prepared as its own validation says, fitted on the official training part and tested on the
     official test part. Writes a page with the table, a confusion matrix, the probe's curve and a map of the vectors.
 
+    With --pictures it makes, instead, a small search of drawn pictures, in which the order of words matters.
+
     Example: `rnnfv demo --seeds 5 --json demo.json`
+
+    Example: `rnnfv demo --pictures`
 
     Parameters
     ----------
     out
-        Folder for `report.html`.
+        Folder for `report.html`; with --pictures for a folder of that name.
     seeds
         Repeat every fit with so many seeds, and show the mean.
     json
         Also write the figures here.
+    pictures
+        Draw pictures, fit a model of them and of sentences about them, and say how to search them.
     """
-    from rnnfv.cli.demo import run_demo
+    from rnnfv.cli.demo import run_demo, run_pictures
 
     at_least_one(seeds=seeds)
     check_outputs(json)
+    if pictures:
+        if seeds > 1 or json is not None:
+            raise UsageError("--seeds and --json are of the comparison: leave them out with --pictures")
+        run_pictures(out / "pictures")
+        return 0
     run_demo(out, seeds, json)
     return 0
 
@@ -252,6 +264,70 @@ def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
         bash, zsh or fish.
     """
     print(app.generate_completion(shell=shell))
+    return 0
+
+
+@app.command
+def serve(
+    *models: Path,
+    index: Paths = (),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    weights: Path | None = None,
+    device: str = "auto",
+    timeout: int = 60,
+    queue: int = 256,
+    upload_mb: int = 64,
+) -> int:
+    """Serve models on a page for people, and by an API for programs, until Ctrl-C.
+
+    A page at / searches pictures by a sentence, describes a picture, and watches a video: what the models can. The API
+    has /search, /annotate, /actions, /encode, /healthz and /metrics, and describes itself at /openapi.json. Nothing is
+    sent to any other machine.
+
+    Example: `rnnfv serve model/ --index images.index/ --index sentences.index/`
+
+    Example: `rnnfv serve actions/ --port 9000`
+
+    Parameters
+    ----------
+    models
+        Folders: of `rnnfv retrieval fit` (several are averaged), of `rnnfv action fit`, of a saved encoder.
+    index
+        Folder of `rnnfv retrieval index-images`, or of `index-sentences`; once for each.
+    host
+        Address to listen at. The default is for this machine alone.
+    port
+        Port to listen at.
+    token_file
+        File with a token of 16 or more characters that programs must send, and people type as a password. Without it
+        the environment variable RNNFV_TOKEN is looked at.
+    weights
+        The file of weights of the backbone of a retrieval model, to see picture files with.
+    device
+        Of backbones: auto, cpu, cuda, ...
+    timeout
+        Seconds for an answer.
+    queue
+        Requests that wait, at most; the next one is told to come back later.
+    upload_mb
+        Size of an upload, in MiB, at most.
+    """
+    from rnnfv.cli.serve import run_serve
+
+    run_serve(
+        models,
+        index,
+        host=host,
+        port=port,
+        token_file=token_file,
+        weights=weights,
+        device=device,
+        timeout=timeout,
+        queue=queue,
+        upload_mb=upload_mb,
+    )
     return 0
 
 

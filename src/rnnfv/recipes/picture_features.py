@@ -21,7 +21,7 @@ from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 if TYPE_CHECKING:
     from rnnfv.video.backbones import Backbone
 
-__all__ = ["extract_pictures"]
+__all__ = ["extract_pictures", "through_net"]
 
 _AT_ONCE = 32  # pictures handed to the backbone, at most
 
@@ -116,13 +116,27 @@ def _read(
             left[k] -= 1
             if left[k] == 0:
                 group = {i: frames.pop(i) for i in range(k * together, (k + 1) * together) if i in frames}
-                yield from _through_net(group, backbone, tell)
+                yield from through_net(group, backbone, tell)
 
 
-def _through_net(
-    frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None]
+def through_net(
+    frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None] = lambda count: None
 ) -> Generator[tuple[int, VideoFeatures]]:
-    """Pictures of one shape are a batch."""
+    """Make the vectors of prepared pictures; those of one shape are a batch.
+
+    Parameters
+    ----------
+    frames : dict of ndarray of shape (1, h, w, 3), uint8
+        By number, as ``backbone.prepare`` made them.
+    backbone : Backbone
+    tell : callable
+        Told how many more pictures were seen by the backbone.
+
+    Yields
+    ------
+    (int, VideoFeatures)
+        The number of each picture and what came of it: features of shape (1, dim), or a reason.
+    """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, frame in frames.items():
         by_shape.setdefault(frame.shape, []).append(i)
