@@ -13,7 +13,8 @@ from rnnfv.metrics import retrieval_report
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes import _retrieval_choices, retrieval
 from rnnfv.recipes import sentences as sides
-from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows, reader_of
+from rnnfv.recipes._work import Work
+from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, query_rows, reader_of
 from rnnfv.recipes.retrieval import Pairs, fit_retrieval, load_retrieval, report_of, total_recall, words_of
 from rnnfv.recipes.sentence_settings import ENCODERS, SentenceSettings
 from rnnfv.recipes.sentences import encode, encoded_blocks, fit_sentence_side, with_pca
@@ -91,6 +92,17 @@ def test_the_power_that_undoes_a_distortion_of_images_is_chosen(parts, distorted
     )
     model = fit_retrieval(train, validation, SentenceSettings("tf-idf"))
     assert model.images.alpha == model.note["chosen"]["image power"] == power
+
+
+def test_the_power_is_chosen_once_for_all_seeds_and_kept(parts, word_file, tmp_path, monkeypatch):
+    chosen = []
+    choose = retrieval.best_image_power
+    monkeypatch.setattr(retrieval, "best_image_power", lambda *args: chosen.append(choose(*args)) or chosen[-1])
+    whole, work, settings = Parts(*parts, None), Work(tmp_path), SentenceSettings("mean")
+    first, second = fit_models(whole, settings, [str(word_file)], seeds=[0, 1], work=work)
+    assert [model.images.alpha for model in (first, second)] == chosen * 2
+    (again,) = fit_models(whole, settings, [str(word_file)], seeds=[0], work=work)
+    assert [again.images.alpha] == chosen
 
 
 def test_validation_only_chooses(parts, reader, monkeypatch):
@@ -193,8 +205,6 @@ def test_a_combination_averages_similarities(models, parts):
 
 
 def test_seeds_differ_and_repeat(parts, word_file):
-    from rnnfv.recipes.evaluation import Parts
-
     train, validation, test = parts
     whole = Parts(train, validation, test, None)
     settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})

@@ -19,7 +19,7 @@ from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes.sentences import Texts, encoded_blocks
 from rnnfv.text.bag import BagOfWords
 
-__all__ = ["EpochJudge", "Pairs", "common", "image_normalizer", "pairs_of", "recall_of", "total_recall"]
+__all__ = ["EpochJudge", "Pairs", "best_image_power", "common", "pairs_of", "recall_of", "total_recall"]
 
 _IMAGE_POWERS = (1.0, 0.5)  # to choose from: lengths made equal alone, or large values reined in, too
 _QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which something is judged, and how many at most
@@ -81,17 +81,17 @@ def common(cca: RegularizedCCA, variables: NDArray[np.float32]) -> NDArray[np.fl
     return scaled
 
 
-def image_normalizer(train: Pairs, validation: Pairs, etas: Sequence[float]) -> PowerNormalizer:
-    """That of the power with which a bag of words finds images best, which takes little time and any encoder shares."""
+def best_image_power(train: Pairs, validation: Pairs, etas: Sequence[float]) -> float:
+    """The power with which a bag of words finds images best, which takes little time and any encoder shares."""
     quick = _some_sentences(train)
     bag = Pipeline([("encoder", BagOfWords().fit(quick.texts))])
     vectors = _sampled(bag, quick.texts), _sampled(bag, validation.texts)
-    made = [PowerNormalizer(alpha).fit(train.images) for alpha in _IMAGE_POWERS]
-    recalls = [
-        _quick_recall(*vectors, quick.normalized(normalizer), validation.normalized(normalizer), etas)
-        for normalizer in made
-    ]
-    return made[int(np.argmax(recalls))]
+
+    def recall(power: float) -> float:
+        normalizer = PowerNormalizer(power).fit(train.images)
+        return _quick_recall(*vectors, quick.normalized(normalizer), validation.normalized(normalizer), etas)
+
+    return max(_IMAGE_POWERS, key=recall)
 
 
 def _some_sentences(pairs: Pairs) -> Pairs:

@@ -148,6 +148,7 @@ def fit_models(
     if isinstance(words, RetrievalModel):
         for how, names in words.note.get("seen", {}).items():
             seen[how] = list(dict.fromkeys([*seen.get(how, []), *names]))
+    image_power = None
     for seed in seeds:
         model = fit_retrieval(
             parts.train,
@@ -156,11 +157,13 @@ def fit_models(
             reader,
             corpus=corpus,
             etas=etas,
+            image_power=image_power,
             seed=seed,
             engine=engine,
             report=report,
             work=work.part(f"seed {seed}"),
         )
+        image_power = model.note["chosen"]["image power"]  # no seed has a part in it
         model.note["seen"] = seen
         yield model
 

@@ -23,8 +23,8 @@ from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes._retrieval_choices import (
     EpochJudge,
     Pairs,
+    best_image_power,
     common,
-    image_normalizer,
     pairs_of,
     recall_of,
     total_recall,
@@ -170,6 +170,7 @@ def fit_retrieval(
     *,
     corpus: Texts | None = None,
     etas: Sequence[float] = ETAS,
+    image_power: float | None = None,
     seed: int = 0,
     engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
@@ -190,13 +191,15 @@ def fit_retrieval(
         Mixtures and nets learn from these instead of the training sentences (SPEC S17).
     etas : sequence of float
         Regularisations of the CCA to choose from. They are tried from the largest on, until recall has fallen.
+    image_power : float, optional
+        Of the image vectors, where it was chosen before.
     seed : int
     engine : Engine
         Where vectors are made and summed that do not fit in memory together.
     report : callable
         Told what is going on.
     work : Work
-        Keeps the encoder. Under torchrun, with the work of a command, only the first process returns.
+        Keeps the power and the encoder. Under torchrun, with the work of a command, only the first process returns.
 
     Returns
     -------
@@ -207,8 +210,10 @@ def fit_retrieval(
         raise ValueError("there is no eta to choose from: give one or more")
     if not is_net(settings.encoder):
         refuse_several(f"{settings.encoder} trains no net")
-    report("choosing the power of the image vectors")
-    normalizer = image_normalizer(train, validation, etas)
+    if image_power is None:
+        report("choosing the power of the image vectors")
+        image_power = work.figures("image power", lambda part: best_image_power(train, validation, etas))
+    normalizer = PowerNormalizer(image_power).fit(train.images)
     train, validation = train.normalized(normalizer), validation.normalized(normalizer)
     judge = None
     if is_net(settings.encoder) and settings.epochs > 1:
