@@ -15,8 +15,7 @@ from rnnfv.datasets._matlab import HEADER, read_matrix
 from rnnfv.datasets.captions import Captions
 from rnnfv.extras import wanted
 from rnnfv.storage import as_path, feature_shards, local_copy, read_all_features, read_features, refuse_repeated_ids
-from rnnfv.storage.bounds import refuse_inflated
-from rnnfv.storage.features import one_line
+from rnnfv.storage.bounds import one_line, refuse_inflated
 
 __all__ = ["image_blocks", "read_image_vectors"]
 

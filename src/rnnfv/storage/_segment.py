@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rnnfv.extras import wanted
 from rnnfv.storage._faiss_layout import check_layout
 from rnnfv.storage.atomic import atomic_folder
-from rnnfv.storage.features import id_column, one_line
+from rnnfv.storage.bounds import one_line
+from rnnfv.storage.features import id_column
 from rnnfv.storage.identity import file_identity
 
 __all__ = ["Blocks", "Segment", "import_faiss", "row_blocks", "write_segment"]

@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["refuse_inflated", "text_array"]
+__all__ = ["one_line", "refuse_inflated", "text_array"]
 
 _FREE = 1 << 26  # bytes that anything may take
 _MOST_INFLATED = 100  # times: vectors of a net, half of them zeros, shrink to a tenth; a bomb, to a thousandth
 _SHOWN = 40  # characters of a text in a message
+_LINE = 200  # of what a library says
+
+
+def one_line(error: Exception) -> str:
+    """What an error of a library says, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:_LINE]
 
 
 def refuse_inflated(where: str, declared: int, actual: int) -> None:

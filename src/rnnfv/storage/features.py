@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
 from rnnfv.storage._parquet_footer import declared_values
 from rnnfv.storage.atomic import atomic_file
-from rnnfv.storage.bounds import refuse_inflated
+from rnnfv.storage.bounds import one_line, refuse_inflated
 from rnnfv.storage.remote import as_path, opened
 
 __all__ = [
@@ -392,7 +392,3 @@ def _refuse_repeated(ids: list[str], seen: set[str] | None = None) -> None:
         if name in seen:
             raise ValueError(f"the id {name!r} occurs twice: every sequence needs an id of its own")
         seen.add(name)
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

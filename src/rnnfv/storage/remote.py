@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rnnfv.extras import how_to_install
+from rnnfv.storage.bounds import one_line
 
 __all__ = ["as_path", "is_remote", "local_copy", "opened", "upload_file", "upload_folder"]
 
@@ -198,5 +199,5 @@ def _is_own(error: Exception, url: str) -> bool:
 
 def _told(error: Exception, url: str) -> OSError:
     kind = type(error) if isinstance(error, OSError) and type(error).__module__ == "builtins" else OSError
-    why = " ".join(str(error).split())[:200] or type(error).__name__
+    why = one_line(error) or type(error).__name__
     return kind(f"{url} cannot be reached: {why}")
