@@ -240,13 +240,13 @@ class RayEngine:
         import ray
 
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        reserved = {"CPU": self.cpus, "GPU": self.gpus}
         room = sum(  # a worker is on one machine: what two have left over is no room for a third
-            math.floor(min(machine.get(kind, 0) / size for kind, size in wanted.items() if size))
+            math.floor(min(machine.get(kind, 0) / size for kind, size in reserved.items() if size))
             for machine in machines
         )
         if room < 1:
-            cpus, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in wanted)
+            cpus, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in reserved)
             raise RuntimeError(
                 f"no machine of the Ray cluster has {self.cpus:g} CPUs and {self.gpus:g} GPUs for a worker: "
                 f"it has {cpus:g} and {gpus:g} in all"

@@ -100,7 +100,7 @@ def _bytes(path: Path) -> int:
 
 
 def _hub_cache() -> Path:
-    """The folder of the hub's models: huggingface_hub says where where it is installed, else by its own rules."""
+    """The folder of the hub's models, by the rules of huggingface_hub, which need not be installed."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
 

@@ -157,7 +157,7 @@ def write_scenes(folder: str | Path) -> None:
     Parameters
     ----------
     folder : str or Path
-        A new or empty folder, or one of scenes, which is replaced.
+        What it held before is deleted.
 
     Raises
     ------

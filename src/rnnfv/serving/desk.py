@@ -81,13 +81,10 @@ class Desk:
     async def encode_sequence(self, sequence: NDArray[np.float32]) -> NDArray[Any]:
         """The vector of a sequence of shape (N, D)."""
         self._check("encode sequence")
-        if (given := sequence.shape[1]) != (wanted := self._width()):
+        assert self.service.encoder is not None
+        if (given := sequence.shape[1]) != (wanted := self.service.encoder.n_features_in_):
             raise ValueError(f"the steps of the sequence have {given} numbers, and those of the model {wanted}")
         return await self._sequences.ask(sequence)
-
-    def _width(self) -> int:
-        encoder = self.service.encoder
-        return int(getattr(encoder, "steps", [(None, encoder)])[0][1].n_features_in_)
 
     def _check(self, what: str) -> None:
         if lack := self.service.lacks[what]:

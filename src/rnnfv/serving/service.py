@@ -29,6 +29,8 @@ from rnnfv.video.pictures import read_picture
 
 __all__ = ["Hits", "ReadText", "Service"]
 
+_NO_SEARCHER = "a model of images and sentences (`rnnfv retrieval fit`)"
+
 Hits = list[tuple[str, float]]  # what was found, and its cosine, best first
 
 
@@ -106,7 +108,7 @@ class Service:
             "search": self._why_no_search(),
             "annotate": self._why_no_annotation(weights, device),
             "actions": self._why_no_actions(device),
-            "encode text": "" if self.searcher else "a model of images and sentences (`rnnfv retrieval fit`)",
+            "encode text": "" if self.searcher else _NO_SEARCHER,
             "encode sequence": "" if self.encoder else "an encoder, as its `save` writes it",
         }
 
@@ -125,12 +127,12 @@ class Service:
 
     def _why_no_search(self) -> str:
         if self.searcher is None:
-            return "a model of images and sentences (`rnnfv retrieval fit`)"
+            return _NO_SEARCHER
         return "" if self.images is not None else "an index of images (`--index`, `rnnfv retrieval index-images`)"
 
     def _why_no_annotation(self, weights: Path | None, device: str) -> str:
         if self.searcher is None:
-            return "a model of images and sentences (`rnnfv retrieval fit`)"
+            return _NO_SEARCHER
         if self.sentences is None:
             return "an index of sentences (`--index`, `rnnfv retrieval index-sentences`)"
         try:
