@@ -189,3 +189,14 @@ def test_a_command_that_cannot_be_shared_says_so(write_clips, tmp_path, monkeypa
         main(["action", verb, *map(str, given)])
     assert stopped.value.code == 1
     assert f"rnnfv: {words}: start it without torchrun" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not name the threads of a process")
+def test_nothing_of_the_group_is_left_when_python_ends(tmp_path):
+    """A thread that lived on could ask for Python's lock while Python ends, which aborts the process."""
+    done = torchrun(SCRIPT, tmp_path, "leave")
+    assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        threads = (tmp_path / f"threads-{rank}").read_text()
+        assert "python" in threads
+        assert "gloo" not in threads

@@ -192,6 +192,10 @@ def join() -> Group:
             )
         if gpus:
             torch.cuda.set_device(local)
+        # Its functions take the group that is there for a default argument. Imported later, as torch's optimisers do,
+        # they would hold this one behind `_leave`, and a thread of it could abort the process while Python ends.
+        import torch.distributed.nn.functional
+
         with _clear_errors():
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
         atexit.register(_leave)
