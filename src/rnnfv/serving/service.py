@@ -23,8 +23,8 @@ from rnnfv.recipes.retrieval import FOLDER as RETRIEVAL
 from rnnfv.recipes.search import IMAGES, SENTENCES, Searcher, nearest, pictures_of
 from rnnfv.serving.limits import Limits, TooLargeError
 from rnnfv.storage import MODEL_FILES, VectorIndex, load, open_index
-from rnnfv.video.backbones import Backbone
 from rnnfv.video._sources import check_file
+from rnnfv.video.backbones import Backbone
 from rnnfv.video.decode import VideoError
 from rnnfv.video.pictures import read_picture
 
