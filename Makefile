@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 READY := $(VENV)/.ready
 SCENES := demo/pictures
 
-.PHONY: demo serve test lint bench fuzz docs clean help
+.PHONY: demo serve test lint bench fuzz docs dist clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,12 +29,13 @@ $(SCENES)/model/retrieval.json: | $(READY)
 	$(BIN)/rnnfv demo --pictures --out demo
 
 test: $(READY)  ## install, then run every test and docstring example
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/consumer.py
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## run the benchmarks, small (FULL=1: the paper's sizes): benchmarks/RESULTS.md
@@ -47,5 +48,10 @@ fuzz: $(READY)  ## any bytes in place of each kind of file, FUZZ_SECONDS each (6
 docs: $(READY)  ## check the pages: links lead somewhere, examples run
 	$(BIN)/python -m pytest tests/test_docs.py
 
+dist: $(READY)  ## build the sdist and the wheel, and try them in a bare environment (PYTHONS: in several)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tools/check_dist.py dist $(addprefix --python ,$(PYTHONS))
+
 clean:  ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist

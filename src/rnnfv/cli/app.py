@@ -18,8 +18,9 @@ from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.engine import HERE, Where
+from rnnfv.cli.hub import hub
 from rnnfv.cli.retrieval import Paths, retrieval
-from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, failure_text, usage, usage_text
 from rnnfv.processes import place, refuse_several
 
 _SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
@@ -33,6 +34,7 @@ app = App(
 )
 app.command(action)
 app.command(retrieval)
+app.command(hub)
 
 
 @app.command
@@ -79,7 +81,7 @@ def demo(
 
 
 @app.command
-def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> int:
+def encode(features: Path, *, model: Path, out: Path, json: bool = False, where: Where = HERE) -> int:
     """Encode a folder of feature shards with a saved model.
 
     Works shard by shard; after Ctrl-C or a crash the same command goes on where it stopped. Beside OUT it writes a
@@ -95,10 +97,12 @@ def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> in
         Folder written by an estimator's `save`.
     out
         The vectors, a `.npy` file of shape (items, numbers of a vector).
+    json
+        Print JSON.
     """
     from rnnfv.cli.encode import run_encode
 
-    return SOME_FAILED if run_encode(features, model, out, where) else 0
+    return SOME_FAILED if run_encode(features, model, out, where, as_json=json) else 0
 
 
 @app.command
@@ -120,6 +124,7 @@ def extract(
     mean: Path | None = None,
     revision: str | None = None,
     max_steps: int | None = None,
+    json: bool = False,
     where: Where = HERE,
 ) -> int:
     """Extract features of videos, or of pictures, with a backbone.
@@ -167,6 +172,8 @@ def extract(
         Commit of a model of the hub.
     max_steps
         Keep a random sample of so many trajectories of each file (idt). Default: all.
+    json
+        Print JSON: how many have features, and all that failed, with the reasons.
     """
     from rnnfv.cli.extract import run_extract
 
@@ -190,13 +197,16 @@ def extract(
         workers=workers,
         device=device,
         where=where,
+        as_json=json,
         **{name: value for name, value in options.items() if value is not None},
     )
     return SOME_FAILED if failed else 0
 
 
 @app.command
-def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, videos: Path | None = None) -> int:
+def manifest(
+    dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, videos: Path | None = None, json: bool = False
+) -> int:
     """Write the manifest of a known data set from its official lists.
 
     Example: `rnnfv manifest ucf101 ucfTrainTestlist/ --videos UCF-101/ --out ucf101.csv`
@@ -211,10 +221,49 @@ def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, vi
         The CSV to write: id, label, group, split1 to split3 and path.
     videos
         The folder of videos, to see that they are all there, and how they are spelt.
+    json
+        Print JSON: clips, classes, and the sizes of each split.
     """
     from rnnfv.cli.manifest import run_manifest
 
-    run_manifest(dataset, lists, out, videos)
+    run_manifest(dataset, lists, out, videos, as_json=json)
+    return 0
+
+
+@app.command
+def doctor(*, json: bool = False) -> int:
+    """Say what is installed, what is missing and how to get it, and test in a few seconds that it computes rightly.
+
+    Versions, devices, extras, weights of backbones, free disk space; then a tiny net is trained, and its Fisher vectors
+    are compared with automatic differentiation. The exit code is 0 where that test is passed, whatever is missing.
+
+    Example: `rnnfv doctor --json`
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from rnnfv.cli.doctor import run_doctor
+
+    return 0 if run_doctor(json) else FAILED
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print what makes a shell complete commands and options.
+
+    Bash: `eval "$(rnnfv completion bash)"` in ~/.bashrc. Zsh: the same with zsh in ~/.zshrc, after `compinit`. Fish:
+    `rnnfv completion fish > ~/.config/fish/completions/rnnfv.fish`.
+
+    Example: `rnnfv completion bash`
+
+    Parameters
+    ----------
+    shell
+        bash, zsh or fish.
+    """
+    print(app.generate_completion(shell=shell))
     return 0
 
 
@@ -316,7 +365,8 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
             code: int = command(*bound.args, **bound.kwargs)
             return code
     except CycloptsError as error:
-        errors.print(f"{name}: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
+        told = f"{name}: {usage_text(error)}\nSee `{' '.join(['rnnfv', *(error.command_chain or ())])} --help`."
+        errors.print(told, markup=False, highlight=False)
         return WRONG_USAGE
     except UsageError as error:
         errors.print(f"{name}: {error}", markup=False, highlight=False)
@@ -328,7 +378,7 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
         errors.print(f"{name}: interrupted")
         return INTERRUPTED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
-        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        errors.print(f"{name}: {failure_text(error)}", markup=False, highlight=False)
         return FAILED
 
 

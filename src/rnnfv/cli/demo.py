@@ -10,14 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnfv import __version__
+from rnnfv.cli.usage import UsageError
 from rnnfv.recipes.demo import NET, POOLINGS, PREPARATIONS, SPLIT, TITLES, DemoOutcome, Row, compare_on_vowels
 from rnnfv.recipes.scenes import make_scene_search
 from rnnfv.report import write_report
 from rnnfv.storage import atomic_file
+from rnnfv.strip import import_figure
 
 
 def run_demo(out: Path, seeds: int, figures: Path | None) -> None:
     """Run the comparison, print its table, write the page and, if asked, the figures as JSON."""
+    import_figure()  # what is missing is told before the work
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is not a folder: give another for --out")
     out.mkdir(parents=True, exist_ok=True)
     status = Console(stderr=True)
     with status.status("") as spinner:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rnnfv.cli.terminal import notes
 from rnnfv.cli.usage import UsageError, at_least_one
+from rnnfv.extras import wanted
 
 _TOKEN = "RNNFV_TOKEN"  # of the environment
 
@@ -32,13 +33,11 @@ def run_serve(
     if not models:
         raise UsageError("give the folder of a model")
     token = read_token(token_file)
-    try:
+    with wanted("serve", "serving needs FastAPI and Gradio"):
         import gradio  # noqa: F401
         import prometheus_client  # noqa: F401
 
         from rnnfv.serving.server import open_socket, run_server
-    except ImportError as error:
-        raise ImportError(f"serving needs {error.name}: pip install 'rnnfv[serve]'") from error
     taken, console = open_socket(host, port), notes()
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with taken:

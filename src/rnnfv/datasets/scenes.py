@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.extras import wanted
 from rnnfv.storage import atomic_folder
 
 __all__ = [
@@ -128,10 +129,8 @@ def draw(things: dict[tuple[float, float], Thing], rng: np.random.Generator) -> 
     rng : Generator
         Of sizes, places and the ground's colour.
     """
-    try:
+    with wanted("video", "drawing scenes needs Pillow"):
         from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise ImportError("drawing scenes needs Pillow: pip install 'rnnfv[video]'") from error
     side = SIDE * _FINER
     image = Image.new("RGB", (side, side), tuple(rng.integers(238, 256, 3).tolist()))
     pencil = ImageDraw.Draw(image)

@@ -74,6 +74,9 @@ class Settings:
     jobs: int | None = None
 
     def __post_init__(self) -> None:
+        twice = [name for i, name in enumerate(self.poolings) if name in self.poolings[:i]]
+        if twice:
+            raise ValueError(f"the pooling {twice[0]!r} is named twice: name it once")
         unknown = [name for name in self.poolings if name not in POOLINGS]
         if unknown:
             raise ValueError(f"there is no pooling {unknown[0]!r}: choose among {', '.join(POOLINGS)}")
@@ -182,9 +185,11 @@ def evaluate_actions(
     report : callable
         Is told what is done.
     keep : callable, optional
-        Is handed every fitted pooling.
+        Is handed every pooling that is fitted in this call. Those whose figures ``work`` has kept from an earlier call
+        are not fitted again, and not handed on.
     work : Work
-        Keeps the figures of every fit, which is then done once, and what is finished of the fit under way.
+        Keeps the figures of every fit, which is then done once; and where it is done in this process, what is finished
+        of the fit under way.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.distributed import LOCAL, Engine
+from rnnfv.distributed import LOCAL, Engine, LocalEngine
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
@@ -88,7 +88,7 @@ def extract_pictures(
     versions = {"decoder": decoder_version("Pillow", "pillow")}
     together = max(n for n in range(1, _AT_ONCE + 1) if shard_size % n == 0)
     job = ExtractionJob(pictures, origin, versions, as_path(out), shard_size, together=together)
-    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    make = (lambda: backbone) if make_backbone is None or isinstance(engine, LocalEngine) else make_backbone
     workers = engine.processes if workers is None else workers
     worker = NetWorker(make, backbone.description(), partial(_read, workers, together))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)

@@ -211,7 +211,7 @@ def fit_recognizer(
     skip_missing : bool
         Leave out items that have no features.
     work : Work
-        Keeps what is finished. Under torchrun, and with a folder of work, only the first process returns.
+        Keeps what is finished. Under torchrun, with the work of a command, only the first process returns.
 
     Returns
     -------

@@ -196,7 +196,7 @@ def fit_retrieval(
     report : callable
         Told what is going on.
     work : Work
-        Keeps the encoder. Under torchrun, and with a folder of work, only the first process returns.
+        Keeps the encoder. Under torchrun, with the work of a command, only the first process returns.
 
     Returns
     -------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.extras import wanted
 from rnnfv.video._sources import VideoError, check_file
 from rnnfv.video.files import image_files
 
@@ -46,10 +47,8 @@ def read_picture(path: str | Path, most_pixels: int | None = None) -> NDArray[np
     ImportError
         If Pillow is not installed.
     """
-    try:
+    with wanted("video", "reading images needs Pillow"):
         from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise ImportError("reading images needs Pillow: pip install 'rnnfv[video]'") from error
     path = Path(path)
     check_file(path, "a picture")
     try:
