@@ -248,7 +248,11 @@ def test_a_picture_of_more_pixels_than_are_taken_is_413(folders):
         assert client.post("/annotate", files={"picture": png(20, 20)}).status_code == 413
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 100, png()[:30], b"#EXTM3U\nfile:///etc/passwd\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 100, png()[:30], b"#EXTM3U\nfile:///etc/passwd\n"],
+    ids=["empty", "zeros", "cut", "playlist"],
+)
 def test_what_is_no_video_is_refused(client, content):
     answer = client.post("/actions", files={"video": ("a.mp4", content)})
     assert answer.status_code == 422

@@ -23,6 +23,7 @@ from rnnfv.recipes.retrieval import FOLDER as RETRIEVAL
 from rnnfv.recipes.search import IMAGES, SENTENCES, Searcher, nearest, pictures_of
 from rnnfv.serving.limits import Limits, TooLargeError
 from rnnfv.storage import MODEL_FILES, VectorIndex, load, open_index
+from rnnfv.video._sources import check_file
 from rnnfv.video.backbones import Backbone
 from rnnfv.video.decode import VideoError
 from rnnfv.video.pictures import read_picture
@@ -220,6 +221,10 @@ class Service:
 
     def _name_action(self, path: Path) -> Prediction | Exception:
         assert self.recognizer is not None
+        try:
+            check_file(path, "a video file")  # before a process is started for it
+        except VideoError as error:
+            return unnamed(error, path)
         seen, end = 0, time.monotonic() + self.limits.seconds
 
         def on_frames(count: int) -> None:
