@@ -1,4 +1,4 @@
-"""What the site is built from beside the pages: drawn figures, and pages that are kept elsewhere, their links turned."""
+"""What the site is built from beside its pages: drawn figures, and pages that are kept elsewhere."""
 
 import re
 from pathlib import Path

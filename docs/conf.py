@@ -42,8 +42,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it, with shapes
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring, napoleon_google_docstring = True, False
-napoleon_use_ivar = True
-napoleon_use_rtype = False
+napoleon_use_param = napoleon_use_rtype = napoleon_use_ivar = False
 
 # -- the gallery: every example is run -------------------------------------------------------------
 
@@ -58,6 +57,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "write_computation_times": False,
     "abort_on_example_error": True,
+    "capture_repr": (),
     "plot_gallery": "True",
 }
 

@@ -37,7 +37,7 @@ def leads_somewhere(page, target, figures):
     if path.parent == DOCS / "_generated":
         return path.name in figures
     if path.parent == DOCS / "gallery":  # a page of the gallery is made of an example
-        return (ROOT / "examples" / path.name).with_suffix(".py").is_file()
+        return path.name == "index.rst" or (ROOT / "examples" / path.name).with_suffix(".py").is_file()
     return path.exists()
 
 
