@@ -32,7 +32,7 @@ folder = Path(tempfile.mkdtemp())
 # %%
 # Your arrays
 # -----------
-# Six pens write two strokes, in one order or the other: "down, right", "right, down", and so on. An array has a row for
+# Six pens write two strokes, in one order or the other: "up, right", "right, up", and so on. An array has a row for
 # every moment, and three columns: the speed to the right, the speed upwards, the pressure.
 
 STROKES = {"right": (1, 0), "up": (0, 1), "left": (-1, 0)}

@@ -102,8 +102,8 @@ lines = [f"{word} {' '.join(f'{x:.3f}' for x in rng.normal(size=24))}" for word 
 (folder / "words.txt").write_text("\n".join(lines) + "\n")
 
 # %%
-# Fit on 300 pictures, choose on 100, search among the last 100
-# --------------------------------------------------------------
+# Fit on 300 pictures, choose on 100, measure on 100
+# --------------------------------------------------
 
 
 def pairs(first, last):

@@ -83,6 +83,10 @@ for axis, (kind, faulty) in zip(axes, kinds.items(), strict=True):
     axis.set(title=kind, xlabel="good cycles reported", ylabel="faults found")
 
 # %%
+# Exchanged phases are invisible to the order-blind scores, and plain to the net. A sensor that sticks shows
+# combinations of values that never occur: for that the mixture is the better score here. Neither replaces the other.
+
+# %%
 # Where it happened
 # -----------------
 # The curve of one cycle says at which step the net was surprised.
