@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
 READY := $(VENV)/.ready
+SCENES := demo/pictures
 
-.PHONY: demo test lint bench fuzz docs clean help
+.PHONY: demo serve test lint bench fuzz docs dist clean help
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -18,14 +19,23 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## install, then compare the encoders on a real data set: demo/report.html
 	$(BIN)/rnnfv demo --out demo
+	@echo "Next: make serve, a page that searches drawn pictures by sentences."
+
+serve: $(READY) $(SCENES)/model/retrieval.json  ## search drawn pictures on a page of your own: http://127.0.0.1:8000
+	$(BIN)/rnnfv serve $(SCENES)/model --index $(SCENES)/images.index --index $(SCENES)/sentences.index \
+		--weights $(SCENES)/shapes.onnx
+
+$(SCENES)/model/retrieval.json: | $(READY)
+	$(BIN)/rnnfv demo --pictures --out demo
 
 test: $(READY)  ## install, then run every test and docstring example
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/consumer.py
 	$(BIN)/lint-imports
 
 bench: $(READY)  ## run the benchmarks, small (FULL=1: the paper's sizes): benchmarks/RESULTS.md
@@ -40,5 +50,10 @@ docs: $(READY)  ## build the site, running every example: docs/_build/html/index
 	MPLBACKEND=agg $(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
 	$(BIN)/python docs/check_site.py docs/_build/html
 
-clean:  ## remove the environment, and what the demo and the site's build wrote
-	rm -rf $(VENV) demo docs/_build docs/_generated docs/api docs/gallery
+dist: $(READY)  ## build the sdist and the wheel, and try them in a bare environment (PYTHONS: in several)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tools/check_dist.py dist $(addprefix --python ,$(PYTHONS))
+
+clean:  ## remove the environment, and what the demo and the builds wrote
+	rm -rf $(VENV) demo dist docs/_build docs/_generated docs/api docs/gallery

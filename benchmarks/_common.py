@@ -35,6 +35,8 @@ PACKAGES = [
     "onnxruntime",
     "av",
     "faiss-cpu",
+    "fastapi",
+    "uvicorn",
     "cca-zoo",
     "scikit-image",
     "backpack-for-pytorch",
@@ -282,14 +284,18 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def in_process(script: str, job: Any, threads: int, limit: float = 3600) -> dict[str, Any] | str:
-    """What ``script --job JOB`` prints last, as JSON, or why there is nothing to tell."""
+class UnmeasuredError(Exception):
+    """There is nothing to tell of a job; the message says why."""
+
+
+def in_process(script: str, job: Any, threads: int, limit: float = 3600) -> dict[str, Any]:
+    """What ``script --job JOB`` prints last, as JSON; `UnmeasuredError` where it takes too long."""
     environment = os.environ | {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL")}
     command = [sys.executable, script, "--job", json.dumps(job), "--threads", str(threads)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return f"it did not finish in {limit:,.0f} s"
+    except subprocess.TimeoutExpired as error:
+        raise UnmeasuredError(f"it did not finish in {limit:,.0f} s") from error
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

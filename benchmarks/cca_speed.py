@@ -83,20 +83,19 @@ def main() -> int:
     report = common.Report("Regularised CCA, float32 data", PREDICTION, LIMITED_BY)
     results = []
     for job in FULL if args.full else QUICK:
-        found = measure(job, args.threads, args.limit)
-        if isinstance(found, str):
-            report.skip(f"{job.library} in '{job.work}'", found)
-        else:
-            results.append(job._asdict() | found)
+        try:
+            results.append(job._asdict() | measure(job, args.threads, args.limit))
+        except common.UnmeasuredError as why:
+            report.skip(f"{job.library} in '{job.work}'", str(why))
     refuse_disagreement(results)
     tell(report, results)
     return common.finish(report, args)
 
 
-def measure(job: Job, threads: int, limit: float) -> dict[str, Any] | str:
-    """What a process of its own tells of a job, or why there is nothing to tell."""
+def measure(job: Job, threads: int, limit: float) -> dict[str, Any]:
+    """What a process of its own tells of a job."""
     if not common.is_installed(MODULES.get(job.library, "rnnfv")):
-        return "it is not installed"
+        raise common.UnmeasuredError("it is not installed")
     return common.in_process(__file__, job, threads, limit)
 
 

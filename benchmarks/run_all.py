@@ -6,7 +6,8 @@
     python benchmarks/run_all.py --device cuda    # what has a GPU's line: RESULTS-cuda.md, results-cuda.json
 
 Every script is a process of its own. What it prints is shown as it comes; a script that fails is a line on the page
-and makes the exit code 1. With --only, the other scripts' results stay on the page as they were.
+and makes the exit code 1. With --only, the other scripts' results stay on the page, with the date and the machine of
+their own run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +38,7 @@ ORDER = [
     "svm_speed",
     "video_speed",
     "index_search",
+    "serve_load",
     "sentences_memory",
     "action_rehearsal",
     "order_videos",
@@ -61,13 +65,15 @@ def main() -> int:
     page, data = args.out / f"RESULTS{suffix}.md", args.out / f"results{suffix}.json"
     every = [name for name in ORDER if args.full or name not in LONG] if args.device == "cpu" else list(ON_GPU)
     wanted = args.only or every
-    result: dict[str, Any] = {"machine": common.machine(), "versions": common.versions()}
-    result |= {"date": datetime.date.today().isoformat(), "limits": measured_limits(args), "benchmarks": {}}
+    this_run = {"date": datetime.date.today().isoformat(), "machine": common.machine(), "versions": common.versions()}
+    result: dict[str, Any] = this_run | {"limits": measured_limits(args), "benchmarks": {}}
     if args.only and data.is_file():
-        result["benchmarks"] = json.loads(data.read_text("utf-8"))["benchmarks"]
+        before = json.loads(data.read_text("utf-8"))
+        theirs = {name: before[name] for name in this_run}
+        result["benchmarks"] = {name: {"run": theirs} | report for name, report in before["benchmarks"].items()}
     for name in wanted:
         print(f"== {name}", flush=True)
-        result["benchmarks"][name] = run(name, args)
+        result["benchmarks"][name] = {"run": this_run} | run(name, args)
         result["benchmarks"] = {key: result["benchmarks"][key] for key in ORDER if key in result["benchmarks"]}
         data.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         page.write_text(as_page(result), "utf-8")
@@ -103,12 +109,22 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
         command += ["--device", args.device] if name in ON_GPU else []
         begun = time.perf_counter()
         try:
-            code = subprocess.run(command, timeout=limit, check=False).returncode
+            code = exit_code(command, limit)
             failed = f"exit code {code}" if code else "" if told.is_file() else "it wrote no results"
         except subprocess.TimeoutExpired:
             failed = f"it did not finish in {limit:,.0f} s"
         seconds = {"seconds": time.perf_counter() - begun}
         return seconds | ({"failed": failed} if failed else json.loads(told.read_text("utf-8")))
+
+
+def exit_code(command: list[str], limit: float) -> int:
+    """Run a command to its end; after the limit, or Ctrl-C, kill it with all processes that it has started."""
+    with subprocess.Popen(command, process_group=0) as process:
+        try:
+            return process.wait(limit)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 # -- the page --------------------------------------------------------------------------------------
@@ -123,23 +139,27 @@ def as_page(result: dict[str, Any]) -> str:
         "Written by `make bench` (`make bench FULL=1` for the paper's sizes); not by hand. A ratio is the peer's time "
         "or size over ours, both measured in one run, taking turns, medians: above 1 rnnfv is the faster or smaller. "
         "Where the peer is a physical limit, 1 is the most there is.",
-        ", ".join(f"{name}: {value}" for name, value in machine.items()) + f". {threads} thread(s). {result['date']}.",
+        f"The last run: {result['date']}, {machine_text(machine)}, {threads} thread(s).",
         "Versions: " + ", ".join(f"{name} {value}" for name, value in result["versions"].items()) + ".",
-        "Limits of the machine, measured at the start of the run:",
+        "Limits of the machine, measured at the start of that run:",
         table(["limit", "measured"], [[name, f"{value:,.3g}"] for name, value in limits.items()]),
     ]
     for name, report in result["benchmarks"].items():
-        parts += section(name, report)
+        parts += section(name, report, result)
     left_out = [f"[{name}.py]({name}.py)" for name in ORDER if name not in result["benchmarks"]]
     if left_out:
         parts.append("Not run here: " + ", ".join(left_out) + ".")
     return "\n\n".join(parts) + "\n"
 
 
-def section(name: str, report: dict[str, Any]) -> list[str]:
-    script = f"[{name}.py]({name}.py)"
+def section(name: str, report: dict[str, Any], page: dict[str, Any]) -> list[str]:
+    script, run = f"[{name}.py]({name}.py), {report['run']['date']}", report["run"]
+    if run["machine"] != page["machine"]:
+        script += f", on another machine ({machine_text(run['machine'])})"
+    other = [f"{name} {value}" for name, value in run["versions"].items() if page["versions"].get(name) != value]
+    script += f", with {', '.join(other)}" if other else ""
     if "failed" in report:
-        return [f"## {name}", f"{script} **failed**: {report['failed']}."]
+        return [f"## {name}", f"{script}, **failed**: {report['failed']}."]
     size = "the paper's sizes" if report["full"] else "small sizes"
     parts = [f"## {report['title']}", f"{script}, {size}, {report['seconds']:,.0f} s in all."]
     lines = [common.cells(common.Line(**line)) for line in report["lines"]]
@@ -151,6 +171,10 @@ def section(name: str, report: dict[str, Any]) -> list[str]:
         if report[what]:
             parts.append(f"*{'Predicted' if what == 'prediction' else 'What limits it now'}*: {report[what]}")
     return parts
+
+
+def machine_text(machine: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in machine.items())
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -1,19 +1,17 @@
-"""How far one machine gets, what Ray adds to it, and what many machines would need by arithmetic.
+"""How far one machine gets, what Ray adds to it, and what 50 machines of 16 such cores would need by arithmetic.
 
 Measured here: decoding, a net of images behind it, features' size, encoding, and the same work on Ray on this machine
 against the local run. The net has the operations of VGG-19 on 224 x 224, without trained weights; one core runs it.
-Rates are for a second of processor time, so that they hold on a machine that is busy with other things; ratios of Ray
-to the local run are of wall time, since its work is done in other processes, and hold on a quiet machine only.
+Rates are for a second of processor time, so that they hold on a machine that is busy with other things; ratios of the
+local run to Ray are of wall time, since its work is done in other processes, and hold on a quiet machine only.
 
-    python benchmarks/scaling.py [--quick] [--videos N] [--json FILE]
+    python benchmarks/scaling.py [--full] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -23,14 +21,13 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import _common as common
 import av
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from rnnfv import RNNFisherVector
-from rnnfv.distributed import LOCAL, open_engine
+from rnnfv.distributed import open_engine
 from rnnfv.recipes.encoding import encode_features
 from rnnfv.recipes.extraction import extract_features
 from rnnfv.storage import write_features
@@ -39,19 +36,20 @@ from rnnfv.video.decode import Sampling
 
 SECONDS, FPS, SIZE = 7, 25, (240, 320)  # a mean video of UCF101
 EVERY = 10
+LIMITED_BY = "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them."
 
 
 class Net:
-    """VGG-19's layers on 224 x 224, or for a quick look a small net of the same input and output."""
+    """VGG-19's layers on 224 x 224, or for small sizes a small net of the same input and output."""
 
     name, dim, input = "vgg-19 without trained weights", 4096, "frames"
 
-    def __init__(self, is_quick: bool) -> None:
+    def __init__(self, is_full: bool) -> None:
         torch.manual_seed(0)
-        plan = [16, 32] if is_quick else [64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, *[512] * 4, 0]
+        vgg19 = [64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, *[512] * 4, 0]
         layers: list[torch.nn.Module] = []
         width = 3
-        for size in plan:
+        for size in vgg19 if is_full else [16, 32]:
             if size == 0:
                 layers.append(torch.nn.MaxPool2d(2))
             else:
@@ -59,7 +57,7 @@ class Net:
                 width = size
         last = [torch.nn.AdaptiveAvgPool2d(7), torch.nn.Flatten(), torch.nn.Linear(49 * width, 4096)]
         self.net = torch.nn.Sequential(*layers, *last).eval()
-        self.is_quick = is_quick
+        self.is_full = is_full
 
     @staticmethod
     def prepare(frame: Any) -> Any:
@@ -71,7 +69,7 @@ class Net:
             return self.net(pixels).numpy()
 
     def description(self) -> dict[str, Any]:
-        return {"name": self.name, "dim": self.dim, "quick": self.is_quick}
+        return {"name": self.name, "dim": self.dim, "full": self.is_full}
 
 
 def write_video(path: Path, seed: int) -> None:
@@ -105,53 +103,66 @@ def seconds_of(work: Any) -> tuple[float, float]:
     return time.perf_counter() - began, time.process_time() - used
 
 
-def measure(console: Console, is_quick: bool, n_videos: int) -> dict[str, float]:
-    """Rates of this machine; seconds on Ray over seconds here, with as many workers as here: one."""
-    n_sequences = 300 if is_quick else 2000
-    torch.set_num_threads(1)
+def measure(is_full: bool) -> dict[str, float]:
+    """Rates of this machine; seconds here and on Ray, with as many workers as here: one."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        videos = folder / "videos"
-        videos.mkdir()
-        for i in range(n_videos):
-            write_video(videos / f"{i:03d}.avi", i)
-        paths = sorted(videos.iterdir())
-        found["video_MB"] = sum(path.stat().st_size for path in paths) / len(paths) / 1e6
-        console.print("decoding")
-        found["decode_videos_per_s_core"] = decode_rate(paths)
-        net = Net(is_quick)
-        console.print("extraction, here")
-        here = folder / "here"
-        local, used = seconds_of(lambda: extract_features(videos, net, here, workers=0, shard_size=50))
+        n_videos = found["videos"] = 32 if is_full else 6
+        n_sequences = found["sequences"] = 2000 if is_full else 300
+        videos = write_videos(folder / "videos", n_videos)
+        found["video_MB"] = size_of(videos, "*") / n_videos
+        found["decode_videos_per_s_core"] = decode_rate(sorted(videos.iterdir()))
+        net, here, there = Net(is_full), folder / "here", folder / "there"
+        extract = partial(extract_features, videos, net, workers=0, shard_size=50)
+        found["extract_s"], used = seconds_of(lambda: extract(here))
         found["extract_videos_per_s_core"] = n_videos / used
-        found["features_MB"] = sum(p.stat().st_size for p in here.glob("*.parquet")) / n_videos / 1e6
-        rng = np.random.default_rng(0)
-        steps = [rng.normal(size=(int(n), 500)).astype(np.float32) for n in rng.integers(8, 30, n_sequences)]
-        shards = folder / "shards"
-        for k, start in enumerate(range(0, n_sequences, 250)):
-            part = steps[start : start + 250]
-            write_features(shards, [f"{start + i}" for i in range(len(part))], part, shard=k)
-        encoder = RNNFisherVector(hidden_size=200, projection_size=200, max_epochs=1, early_stopping=None, device="cpu")
-        encoder.fit(steps[:100]).save(folder / "model")
-        console.print("encoding, here")
-        encode = partial(encode_features, shards, folder / "model")
-        local_encode, used = seconds_of(lambda: encode(folder / "here.npy", engine=LOCAL))
+        found["features_MB"] = size_of(here, "*.parquet") / n_videos
+        encode = partial(encode_features, write_sequences(folder / "shards", n_sequences), fitted(folder / "model"))
+        found["encode_s"], used = seconds_of(lambda: encode(folder / "here.npy"))
         found["encode_sequences_per_s_core"] = n_sequences / used
-        found["vector_MB"] = (folder / "here.npy").stat().st_size / n_sequences / 1e6
-        console.print("the same on Ray, one worker")
+        found["vector_MB"] = size_of(folder, "here.npy") / n_sequences
         with open_engine("ray", cpus=os.cpu_count() or 1) as engine:
             # The first work makes Ray start its processes and import torch: told apart from what comes after.
             found["ray_first_s"] = seconds_of(lambda: list(engine.map(_ready, [0], batch=1)))[0]
-            there = folder / "there"
-            there_too = {"engine": engine, "make_backbone": partial(Net, is_quick)}
-            ray, _ = seconds_of(lambda: extract_features(videos, net, there, workers=0, shard_size=50, **there_too))
-            ray_encode, _ = seconds_of(lambda: encode(folder / "there.npy", engine=engine))
-        for path in here.iterdir():
-            assert path.read_bytes() == (there / path.name).read_bytes()
-        assert (folder / "here.npy").read_bytes() == (folder / "there.npy").read_bytes()
-    found |= {"ray_extract_ratio": ray / local, "ray_encode_ratio": ray_encode / local_encode}
+            make = partial(Net, is_full)
+            found["ray_extract_s"] = seconds_of(lambda: extract(there, engine=engine, make_backbone=make))[0]
+            found["ray_encode_s"] = seconds_of(lambda: encode(folder / "there.npy", engine=engine))[0]
+        same = [(path, there / path.name) for path in here.iterdir()]
+        for one, other in [*same, (folder / "here.npy", folder / "there.npy")]:
+            if one.read_bytes() != other.read_bytes():
+                raise SystemExit(f"{one.name} is not the same on Ray")
     return found
+
+
+def write_videos(folder: Path, n: int) -> Path:
+    folder.mkdir()
+    for i in range(n):
+        write_video(folder / f"{i:03d}.avi", i)
+    return folder
+
+
+def write_sequences(folder: Path, n: int) -> Path:
+    """Features of 8 to 30 steps of 500 values."""
+    rng = np.random.default_rng(0)
+    for k, start in enumerate(range(0, n, 250)):
+        ids = [f"{i}" for i in range(start, min(n, start + 250))]
+        steps = [rng.normal(size=(m, 500)).astype(np.float32) for m in rng.integers(8, 30, len(ids))]
+        write_features(folder, ids, steps, shard=k)
+    return folder
+
+
+def fitted(folder: Path) -> Path:
+    """An encoder of the paper's size for videos, which has seen little."""
+    rng = np.random.default_rng(1)
+    encoder = RNNFisherVector(hidden_size=200, projection_size=200, max_epochs=1, early_stopping=None, device="cpu")
+    encoder.fit([rng.normal(size=(20, 500)).astype(np.float32) for _ in range(100)]).save(folder)
+    return folder
+
+
+def size_of(folder: Path, pattern: str) -> float:
+    """MB of all files."""
+    return sum(path.stat().st_size for path in folder.glob(pattern)) / 1e6
 
 
 def _ready() -> Any:
@@ -175,27 +186,27 @@ def needs(found: dict[str, float]) -> list[tuple[str, str]]:
     return [(name, f"{value:.2g}" if value < 100 else f"{value:,.0f}") for name, value in rows]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few videos and a small net")
-    parser.add_argument("--videos", type=int, default=32)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    console = Console()
-    found = measure(Console(stderr=True), options.quick, 6 if options.quick else options.videos)
-    table = Table(
-        "measured on one core", "", title=f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    )
-    for name, value in found.items():
-        table.add_row(name, f"{value:.3g}")
-    console.print(table)
-    table = Table("a million videos on 50 machines of 16 such cores", "")
-    for row in needs(found):
-        table.add_row(*row)
-    console.print(table)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2))
+def main() -> int:
+    args = common.options(__doc__).parse_args()
+    common.limit_threads(args.threads)
+    found = measure(args.full)
+    report = common.Report("One core, Ray on this machine, and many machines", limited_by=LIMITED_BY, figures=found)
+    for work, unit in (("decode", "videos"), ("extract", "videos"), ("encode", "sequences")):
+        report.add(f"{work}, one core", f"{found[f'{work}_{unit}_per_s_core']:.3g} {unit} a second of its time")
+    for work, unit in (("extract", "videos"), ("encode", "sequences")):
+        report.add(
+            f"{work} {found[unit]:,.0f} {unit} on Ray, one worker",
+            common.seconds_text(found[f"ray_{work}_s"]),
+            peer="the local run",
+            theirs=common.seconds_text(found[f"{work}_s"]),
+            ratio=found[f"{work}_s"] / found[f"ray_{work}_s"],
+            note="the same bytes",
+        )
+    report.add("Ray's first work, with all imports", common.seconds_text(found["ray_first_s"]))
+    for name, value in needs(found):
+        report.add(f"a million videos: {name}", value)
+    return common.finish(report, args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,7 +4,7 @@ The paper's net for videos: D = 500, projection and H = 200, dropout 0.5, batche
 Timed is an epoch; every contender sees the same sequences once, in batches of the same size.
 
 - plain loop: random batches, each padded to its longest sequence, the whole net over the padding, a masked loss;
-  projection, dropout, `nn.LSTM`, output layer, clipping and Adam are the same as ours, all by torch.
+  projection, dropout, `nn.LSTM`, output layer, clipping and fused Adam are the same as ours, all by torch.
 - matrix products: those of forward and backward pass of the batches that rnnfv makes, in their own shapes, the
   recurrent ones step by step, and nothing else. No training of this net with these batches can be faster.
 
@@ -115,7 +115,7 @@ def main() -> int:
     batcher = Batcher(seqs, None, device, torch.float32)
     ours, plain = (NextStepNetwork(D, D, H, P, dropout=DROPOUT).to(device) for _ in range(2))
     agree(ours, seqs, batcher)
-    optimizer = torch.optim.Adam(plain.parameters(), RATE, weight_decay=DECAY)
+    optimizer = torch.optim.Adam(plain.parameters(), RATE, weight_decay=DECAY, fused=True)
     tensors = [torch.from_numpy(sequence).to(device) for sequence in seqs]
     products, schedule = Products(seqs, args.device), Schedule(1, BATCH, RATE, DECAY, CLIP, None)
     times = common.in_turns(

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,7 @@ def runner(tmp_path, monkeypatch):
         code = run_all.main()
         return code, (tmp_path / "RESULTS.md").read_text(), json.loads((tmp_path / "results.json").read_text())
 
+    run.run_all = run_all
     return run
 
 
@@ -59,6 +62,59 @@ def test_results_of_scripts_that_are_not_run_again_stay(runner):
     assert code == 0
     assert data["benchmarks"]["good"]["figures"] == {"full": True}
     assert "exit code 5" in page
+
+
+def test_every_script_keeps_the_date_and_the_machine_of_its_own_run(runner, monkeypatch):
+    _, _, before = runner()
+    monkeypatch.setattr(runner.run_all.common, "machine", lambda: {"processor": "abacus"})
+    monkeypatch.setattr(runner.run_all.common, "versions", lambda: {**before["versions"], "numpy": "0.1"})
+    _, page, data = runner("--only", "good")
+    assert data["benchmarks"]["good"]["run"]["machine"] == data["machine"] == {"processor": "abacus"}
+    assert data["benchmarks"]["bad"]["run"]["machine"] == before["machine"]
+    good, bad = page.split("## bad")
+    assert "processor: abacus" in good
+    assert good.count(before["machine"]["processor"]) == 0
+    assert before["machine"]["processor"] in bad
+    assert f"numpy {before['versions']['numpy']}" in bad
+
+
+def test_results_of_before_runs_were_noted_are_of_the_run_of_their_page(runner, tmp_path):
+    _, _, before = runner()
+    for report in before["benchmarks"].values():
+        del report["run"]
+    before |= {"date": "2001-02-03", "machine": {"processor": "abacus"}}
+    (tmp_path / "results.json").write_text(json.dumps(before))
+    _, _, data = runner("--only", "good")
+    assert data["benchmarks"]["bad"]["run"]["date"] == "2001-02-03"
+    assert data["benchmarks"]["good"]["run"]["date"] == data["date"] != "2001-02-03"
+
+
+def test_a_script_that_takes_too_long_leaves_no_process_behind(runner, tmp_path, monkeypatch):
+    (tmp_path / "bad.py").write_text(
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'])\n"
+        "pathlib.Path(__file__).with_name('child').write_text(str(child.pid) + '.')\n"
+        "time.sleep(100)\n"
+    )
+    child, popen_wait = tmp_path / "child", subprocess.Popen.wait
+
+    def wait(process, timeout=None):
+        """The time is over when the script has a child."""
+        if timeout is None:
+            return popen_wait(process)
+        while not (child.exists() and child.read_text().endswith(".")):
+            time.sleep(0.05)
+        raise subprocess.TimeoutExpired("bad.py", timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    code, page, _ = runner("--only", "bad", "--limit", "3")
+    assert code == 1
+    assert "**failed**: it did not finish in 3 s" in page
+    stat = Path("/proc", child.read_text().rstrip("."), "stat")
+    deadline = time.monotonic() + 30
+    while stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_every_script_is_run_and_says_how_it_is_used(monkeypatch, capsys):
@@ -91,7 +147,8 @@ def test_a_script_tells_from_a_process_of_its_own(monkeypatch, tmp_path):
     )
     assert common.in_process(str(path), [1, "x"], threads=3) == {"job": '[1, "x"]', "threads": "3"}
     path.write_text("import time\ntime.sleep(60)")
-    assert common.in_process(str(path), 0, threads=1, limit=0.2) == "it did not finish in 0 s"
+    with pytest.raises(common.UnmeasuredError, match="it did not finish in 0 s"):
+        common.in_process(str(path), 0, threads=1, limit=0.2)
     path.write_text("raise ValueError('no such job')")
     with pytest.raises(SystemExit, match="no such job"):
         common.in_process(str(path), 0, threads=1)

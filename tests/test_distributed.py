@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rnnfv import GramPCA, MeanPooling, RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import Manifest
-from rnnfv.distributed import LOCAL, RayEngine, open_engine
+from rnnfv.distributed import LOCAL, RayEngine, _Actor, open_engine
 from rnnfv.recipes.action import Settings, evaluate_actions
 from rnnfv.recipes.encoding import encode_features
 from rnnfv.recipes.extraction import extract_features
@@ -124,7 +125,7 @@ class Disturbed(RayEngine):
 
 
 class Colours:
-    """A net that is none, and takes its time: the mean of each colour channel of a frame."""
+    """A net that is none: the mean of each colour channel of a frame. With a log it waits until all nodes began."""
 
     name, dim, input, prepare = "colours", 3, "frames", None
 
@@ -133,9 +134,11 @@ class Colours:
 
     def __call__(self, batch):
         if self.log is not None:
-            time.sleep(0.3)
             with self.log.open("a") as file:
                 file.write(ray.get_runtime_context().get_node_id() + "\n")
+            deadline = time.monotonic() + 120
+            while len(set(self.log.read_text().split())) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
         return batch.mean(axis=(1, 2)).astype(np.float32)
 
     def description(self):
@@ -313,6 +316,65 @@ def test_an_exception_of_a_worker_is_raised_here(engine):
 
     with pytest.raises(FloatingPointError, match=r"^too small$"):
         engine.fit_parts(GramPCA(2), [1, 2], load, batch=1)
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([0, 1, 1], "gave item 1 again, of 2"),
+        ([0], "nothing for 1 items, such as 1"),
+        ([0, 1, 2], "item 2 again, of 2"),
+    ],
+)
+def test_a_worker_that_loses_or_repeats_items_is_told(engine, places, told):
+    def make():
+        return lambda items, tell: ((place, None) for place in places)
+
+    with pytest.raises(RuntimeError, match=told):
+        list(engine.map(make, "ab", batch=2))
+
+
+def test_rows_of_a_batch_come_in_the_order_of_its_items():
+    """Else a retry, which goes on behind as many rows as a lost process had sent, would go on behind other ones."""
+
+    def make(order):
+        def work(items, tell):
+            for place in order:
+                tell(10)
+                yield place, items[place]
+
+        return work
+
+    table = {"first": pa.array([4]), "items": pa.array([pickle.dumps("abc")])}
+    sent = []
+    for order in ([2, 0, 1], [1, 2, 0]):
+        rows = list(_Actor(lambda order=order: make(order))(pa.table(table)))
+        outcomes = [pickle.loads(row["outcome"][0].as_py()) for row in rows]
+        sent.append([(row["index"][0].as_py(), *outcome) for row, outcome in zip(rows, outcomes, strict=True)])
+    assert sent == [[(4, "a", 30), (5, "b", 0), (6, "c", 0)]] * 2
+
+
+@pytest.mark.parametrize("where", [LOCAL, RayEngine()])
+def test_no_parts_leave_the_estimator_as_it_was(where):
+    pca = GramPCA(2)
+    assert where.fit_parts(pca, [], None, batch=1) is pca
+
+
+@pytest.mark.parametrize(
+    ("engine", "room"), [(RayEngine(3), 2), (RayEngine(0.5), 20), (RayEngine(1, 0.5), 2), (RayEngine(1, 0.25), 4)]
+)
+def test_a_worker_needs_its_room_on_one_machine(engine, room, monkeypatch):
+    machines = [{"CPU": 5.0}, {"CPU": 4.0, "GPU": 1.0}, {"CPU": 1.0}, {"memory": 8.0}]
+    there = [{"Alive": True, "Resources": machine} for machine in machines]
+    there.append({"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}})
+    monkeypatch.setattr(ray, "nodes", lambda: there)
+    assert engine._room() == room
+
+
+def test_machines_too_small_for_a_worker_have_no_room_together(monkeypatch):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}] * 3)
+    with pytest.raises(RuntimeError, match=r"no machine of the Ray cluster has 4 CPUs .* it has 6 and 0 in all"):
+        RayEngine(4)._room()
 
 
 def test_a_program_keeps_its_handler_of_sigterm(monkeypatch):

@@ -2,17 +2,19 @@
 
 import os
 import runpy
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.distributed import TCPStore
 
 from rnnfv import load
 from rnnfv.cli import main
 from rnnfv.processes import ALONE, join, place, refuse_several
+from rnnfv.recipes._work import NO_WORK, open_work
+from rnnfv.storage import as_path
 
 SCRIPT = Path(__file__).with_name("train_together.py")
 ALIKE = ("regression", "single precision", "symbols")
@@ -28,14 +30,14 @@ def torchrun(*arguments, **kwargs):
 
 def two_alone(*arguments):
     """Run two processes that nobody watches over; exit codes and what they said on stderr."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # They meet at a store that is open already, as under torchrun: a free port could be another's until they start.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    meeting |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     processes = [
         subprocess.Popen(
             [sys.executable, SCRIPT, *map(str, arguments)],
-            env=os.environ
-            | {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+            env=os.environ | meeting | {"RANK": str(rank)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -52,11 +54,11 @@ def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     done = torchrun(SCRIPT, folder, "all")
     assert done.returncode == 0, done.stderr
-    names = (*ALIKE, "dropout")
+    names = (*ALIKE, "dropout", "own generators")
     return {name: [dict(np.load(folder / f"{name}-{rank}.npz")) for rank in range(2)] for name in names}
 
 
-@pytest.mark.parametrize("name", [*ALIKE, "dropout"])
+@pytest.mark.parametrize("name", [*ALIKE, "dropout", "own generators"])
 def test_both_end_with_the_same_net(together, name):
     first, second = together[name]
     assert first.keys() == second.keys()
@@ -127,6 +129,22 @@ def test_one_process_is_alone(monkeypatch):
     assert place() == (1, 2)
     with pytest.raises(ValueError, match="mean trains no net: start it without torchrun"):
         refuse_several("mean trains no net")
+
+
+@pytest.mark.parametrize("output", ["model", "memory://store/model"])
+def test_only_the_first_goes_on_with_a_command_wherever_it_writes(tmp_path, monkeypatch, output):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    if "://" in output:
+        pytest.importorskip("upath")
+    output = as_path(output) if "://" in output else tmp_path / output
+    NO_WORK.leave_unless_first()  # in a script all go on
+    with open_work(output, {}) as work, pytest.raises(SystemExit) as left:
+        work.part("seed 0").leave_unless_first()
+    assert left.value.code == 0
+    monkeypatch.setenv("RANK", "0")
+    with open_work(output, {}) as work:
+        work.leave_unless_first()
 
 
 # -- commands --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import rnnfv.training
 from rnnfv import RNNFisherVector, RNNHiddenState, Sequences
 from rnnfv.cli import main
 from rnnfv.encoders.mixture import MixtureFisherVector
-from rnnfv.storage import write_checkpoint
+from rnnfv.recipes._work import open_work
+from rnnfv.storage import one_writer, write_checkpoint
 
 SMALL = {"hidden_size": 5, "projection_size": 4, "max_epochs": 4, "batch_size": 5, "random_state": 3}
 posix = pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
@@ -211,6 +213,37 @@ def test_another_job_s_work_is_refused(unfinished, capsys):
     assert run(*unfinished, "--dropout", 0.1) == 1
     error = capsys.readouterr().err
     assert "the unfinished work of another job (other dropout): delete that folder, or give another output" in error
+
+
+def test_the_note_of_the_job_goes_last(tmp_path, monkeypatch):
+    """So a kill while the folder is deleted leaves what the same command can go on with."""
+    names = ["a", "b", "z"]
+    deleted, unlink = [], Path.unlink
+
+    def note(path, *args, **options):
+        deleted.append(path.name)
+        return unlink(path, *args, **options)
+
+    with open_work(tmp_path / "out", {"command": "x"}) as work:
+        for name in names:
+            work.keep(name, 1)
+        monkeypatch.setattr(Path, "unlink", note)
+    monkeypatch.undo()
+    assert set(deleted[:-2]) == {f"{name}.figures" for name in names}
+    assert deleted[-2:] == ["job.json", ".lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_which_another_program_has_begun_is_left_alone(tmp_path, monkeypatch):
+    def one_writer_and_next(lock, what):
+        with one_writer(lock, what):
+            yield
+        lock.with_name("job.json").write_text("{}")
+
+    monkeypatch.setattr("rnnfv.recipes._work.one_writer", contextmanager(one_writer_and_next))
+    with open_work(tmp_path / "out", {"command": "x"}):
+        pass
+    assert (tmp_path / "out.unfinished/job.json").read_text() == "{}"
 
 
 def test_two_jobs_on_one_output_do_not_meet(unfinished, tmp_path, capsys):

@@ -42,6 +42,9 @@ FITS = {
     "dropout": lambda path=None, **more: RNNFisherVector(dropout=0.5, **SMALL | more).fit(
         vectors(), LABELS, checkpoint=path
     ),
+    "own generators": lambda **more: RNNFisherVector(
+        **SMALL | {"random_state": np.random.RandomState(place()[0]) if place()[0] else None} | more
+    ).fit(vectors()),
 }
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rnnfv.encoders.recurrent import RNNFisherVector as RNNFisherVector
     from rnnfv.encoders.recurrent import RNNHiddenState as RNNHiddenState
     from rnnfv.encoders.steps import StepPreprocessor as StepPreprocessor
+    from rnnfv.hub import from_pretrained as from_pretrained
+    from rnnfv.hub import push_to_hub as push_to_hub
     from rnnfv.normalization import FisherInformationScaler as FisherInformationScaler
     from rnnfv.normalization import PowerNormalizer as PowerNormalizer
     from rnnfv.recipes.trajectories import TrajectoryFisherVector as TrajectoryFisherVector
@@ -45,7 +47,9 @@ _HOMES = {
     "Sequences": "rnnfv.sequences",
     "StepPreprocessor": "rnnfv.encoders.steps",
     "TrajectoryFisherVector": "rnnfv.recipes.trajectories",
+    "from_pretrained": "rnnfv.hub",
     "load": "rnnfv.storage",
+    "push_to_hub": "rnnfv.hub",
     "save": "rnnfv.storage",
 }
 

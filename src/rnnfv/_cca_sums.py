@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["PairSums", "Symmetric", "add_product", "begins_sums", "largest_eigenvalue", "merged_sums", "row_blocks"]
+from rnnfv.storage import SaveMixin
+
+__all__ = ["PairSums", "SumsMixin", "Symmetric", "add_product", "largest_eigenvalue", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
@@ -91,35 +94,83 @@ class PairSums:
         return both
 
 
-def begins_sums(estimator: Any, learnt: str) -> bool:
-    """Whether the sums of an estimator (``_sums``) begin with what `partial_fit` is given.
+class SumsMixin(SaveMixin):
+    """What an estimator needs that learns from sums (``_sums``): `partial_fit` adds to them, `merge` joins them.
 
-    Raises
-    ------
-    ValueError
-        If it has been fitted, which shows in the attribute ``learnt``, and has no sums.
+    A scikit-learn estimator that has it names what it learns in ``_learnt``, and sets all of it in ``_learn``.
     """
-    first = "_sums" not in vars(estimator)
-    if first and learnt in vars(estimator):
-        raise ValueError("this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one")
-    return first
 
+    _learnt: tuple[str, ...]
+    _sums: PairSums
 
-def merged_sums(one: Any, other: Any) -> PairSums:
-    """The sums of two estimators (``_sums``), of what both have seen.
+    @abstractmethod
+    def _learn(self, sums: PairSums) -> Self:
+        """Compute what is learnt from sums, which stay as they are."""
 
-    Raises
-    ------
-    ValueError
-        If one has none, or they differ in width or parameters.
-    """
-    if not ("_sums" in vars(one) and "_sums" in vars(other)):
-        raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
-    widths = [(len(e._sums.x_mean), len(e._sums.y_mean)) for e in (one, other)]
-    if widths[0] != widths[1] or one.get_params() != other.get_params():
-        raise ValueError(f"{one} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
-    merged: PairSums = one._sums.merged(other._sums)
-    return merged
+    def merge(self, other: Self) -> Self:
+        """Put what another estimator's `partial_fit` saw behind what this one's saw.
+
+        So parts of the data can be summed in different processes; to rounding it does not matter how they are divided.
+
+        Parameters
+        ----------
+        other : estimator
+            Of the same parameters. It stays as it is.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnfv import GramPCA
+        >>> X = np.random.default_rng(0).normal(size=(200, 4))
+        >>> first, second = (GramPCA(2).partial_fit(X[rows]) for rows in (slice(120), slice(120, 200)))
+        >>> bool(np.allclose(first.merge(second).components_, GramPCA(2).fit(X).components_))
+        True
+        """
+        if not (self._has_sums and other._has_sums):
+            raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
+        widths = [(len(e._sums.x_mean), len(e._sums.y_mean)) for e in (self, other)]
+        if widths[0] != widths[1] or self.get_params() != other.get_params():
+            raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
+        self._sums = self._sums.merged(other._sums)
+        self._forget(*self._learnt)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        """After `partial_fit`, what was learnt is computed here."""
+        if name in self._learnt and self._has_sums:
+            self._learn(self._sums)
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _has_sums(self) -> bool:
+        return "_sums" in vars(self)
+
+    def _begins_sums(self) -> bool:
+        """Whether the sums begin with what `partial_fit` is given. Refuses to begin behind a fit that left none."""
+        if not self._has_sums and self._learnt[0] in vars(self):
+            raise ValueError(
+                "this estimator was fitted by fit or loaded and has no sums to add to: begin with a new one"
+            )
+        return not self._has_sums
+
+    def _forget(self, *names: str) -> None:
+        for name in names:
+            self.__dict__.pop(name, None)
+
+    def _get_state(self) -> dict[str, Any]:
+        if self._has_sums:
+            getattr(self, self._learnt[0])  # computes all
+        return super()._get_state()
 
 
 def _about_mean(

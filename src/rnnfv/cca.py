@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,14 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from rnnfv._cca_fit import Learnt, fit_pairs, fit_sums, product_dtype
-from rnnfv._cca_sums import PairSums, begins_sums, merged_sums, row_blocks
-from rnnfv.storage import SaveMixin
+from rnnfv._cca_sums import PairSums, SumsMixin, row_blocks
 
 __all__ = ["RegularizedCCA", "cca_path"]
 
 _DTYPES = [np.float32, np.float64]
-_LEARNT = tuple(f"{name}_" for name in Learnt._fields)
 
 
-class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Canonical correlation analysis with ridge regularisation, exact for many rows and wide sides (SPEC S19).
 
     Row i of X pairs with row i of Y. Both are centred; ``regularization`` times the largest eigenvalue of a
@@ -76,6 +74,8 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     array([0, 1, 2, 3, 4])
     """
 
+    _learnt = tuple(f"{name}_" for name in Learnt._fields)
+
     def __init__(self, regularization: float = 1e-3, n_components: int | None = None) -> None:
         self.regularization = regularization
         self.n_components = n_components
@@ -95,7 +95,7 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         _check_regularizations([self.regularization])
         X, Y = self._checked_pairs(X, Y, reset=True)
-        self._forget("_sums", *_LEARNT)
+        self._forget("_sums", *self._learnt)
         return self._take(next(fit_pairs(X, Y, [self.regularization], self.n_components)))
 
     def partial_fit(self, X: Any, Y: Any) -> RegularizedCCA:
@@ -111,45 +111,12 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
             If the rows do not pair, a value is not finite, the widths are not those of before, or the
             estimator was fitted by `fit` or loaded, which leaves no sums to add to. Nothing is added then.
         """
-        first = begins_sums(self, "correlations_")
+        first = self._begins_sums()
         X, Y = self._checked_pairs(X, Y, reset=first)
         if first:
             self._sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization))
         self._sums.add(X, Y)
-        self._forget(*_LEARNT)
-        return self
-
-    def merge(self, other: RegularizedCCA) -> RegularizedCCA:
-        """Put what another estimator's `partial_fit` saw behind what this one's saw.
-
-        So parts of the data can be summed in different processes; to rounding it does not matter how they are divided.
-
-        Parameters
-        ----------
-        other : RegularizedCCA
-            Of the same parameters. It stays as it is.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from rnnfv import RegularizedCCA
-        >>> X = np.random.default_rng(0).normal(size=(200, 4))
-        >>> first, second = (RegularizedCCA().partial_fit(X[rows], X[rows]) for rows in (slice(120), slice(120, 200)))
-        >>> whole = RegularizedCCA().fit(X, X)
-        >>> bool(np.allclose(first.merge(second).correlations_, whole.correlations_))
-        True
-        """
-        self._sums = merged_sums(self, other)
-        self._forget(*_LEARNT)
+        self._forget(*self._learnt)
         return self
 
     def path(self, regularizations: Sequence[float]) -> Iterator[RegularizedCCA]:
@@ -159,17 +126,9 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         of them: below 1e-5 products are made in float64.
         """
         _check_regularizations(regularizations)
-        if "_sums" not in vars(self):
+        if not self._has_sums:
             raise ValueError("path needs the sums of partial_fit: call that first, or cca_path with the data")
         return _estimators(self, regularizations, fit_sums(self._sums, regularizations, self.n_components))
-
-    def __getattr__(self, name: str) -> Any:
-        """After `partial_fit`, what was learnt is computed here."""
-        if name in _LEARNT and "_sums" in vars(self):
-            _check_regularizations([self.regularization])
-            self._take(next(fit_sums(self._sums, [self.regularization], self.n_components)))
-            return vars(self)[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     # -- using -------------------------------------------------------------------------------------
 
@@ -222,8 +181,12 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     # -- state -------------------------------------------------------------------------------------
 
-    def _take(self, learnt: Learnt) -> RegularizedCCA:
-        for name, value in zip(_LEARNT, learnt, strict=True):
+    def _learn(self, sums: PairSums) -> Self:
+        _check_regularizations([self.regularization])
+        return self._take(next(fit_sums(sums, [self.regularization], self.n_components)))
+
+    def _take(self, learnt: Learnt) -> Self:
+        for name, value in zip(self._learnt, learnt, strict=True):
             setattr(self, name, value)
         # The signs do not depend on the solver.
         largest = np.abs(self.x_weights_).argmax(axis=0)
@@ -231,15 +194,6 @@ class RegularizedCCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         self.x_weights_ *= signs
         self.y_weights_ *= signs.astype(self.y_weights_.dtype)
         return self
-
-    def _forget(self, *names: str) -> None:
-        for name in names:
-            self.__dict__.pop(name, None)
-
-    def _get_state(self) -> dict[str, Any]:
-        if "_sums" in vars(self):
-            check_is_fitted(self, "correlations_")  # computes them
-        return super()._get_state()
 
     def _checked_pairs(self, X: Any, Y: Any, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:
         width = None if reset else len(self._sums.y_mean)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -14,16 +14,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.extmath import svd_flip
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rnnfv._cca_sums import PairSums, begins_sums, merged_sums
+from rnnfv._cca_sums import PairSums, SumsMixin
 from rnnfv.normalization import checked_n_outputs
 from rnnfv.storage import SaveMixin
 
 _DTYPES = [np.float32, np.float64]
-_LEARNT = ("components_", "explained_variance_", "mean_")
 _BLOCK_VALUES = 1 << 23  # values of one block: 32 MiB in float32
 
 
-class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class GramPCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Exact PCA by blocks, made for Fisher vectors: few rows, very many columns (SPEC S10).
 
     With fewer rows than columns the eigenvectors of the rows' Gram matrix (n x n) give the components, otherwise
@@ -59,6 +58,8 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     (20, 5)
     """
 
+    _learnt = ("components_", "explained_variance_", "mean_")
+
     def __init__(self, n_components: int = 1000) -> None:
         self.n_components = n_components
 
@@ -77,12 +78,12 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """
         self._check_components()
         X = validate_data(self, X, dtype=_DTYPES, ensure_min_samples=2)
-        self.__dict__.pop("_sums", None)
+        self._forget("_sums")
         n, d = X.shape
         if n > d:
             sums = PairSums(d, 0, np.float64)
             sums.add(X, X[:, :0])
-            return self._from_sums(sums, in_place=True)
+            return self._learn(sums, in_place=True)
         self.mean_ = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
         gram = functools.reduce(operator.iadd, (b @ b.T for b in map(_double, self._column_blocks(X))))
         variances, left = _strongest(gram, min(self.n_components, n - 1))
@@ -116,7 +117,7 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         True
         """
         self._check_components()
-        self.__dict__.pop("_sums", None)
+        self._forget("_sums")
         sums = None
         for block in blocks:
             rows = validate_data(self, block, dtype=_DTYPES, reset=sums is None)
@@ -124,9 +125,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             sums.add(rows, rows[:, :0])
         if sums is None:
             raise ValueError("there are 0 rows: principal components need at least 2")
-        return self._from_sums(sums, in_place=True)
+        return self._learn(sums, in_place=True)
 
-    def _keep(self, components: NDArray[Any], variances: NDArray[np.float64]) -> GramPCA:
+    def _keep(self, components: NDArray[Any], variances: NDArray[np.float64]) -> Self:
         # The signs do not depend on the solver: the largest weight of each component is positive.
         _, self.components_ = svd_flip(None, components, u_based_decision=False)
         self.explained_variance_ = variances
@@ -147,50 +148,13 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             loaded, which leaves no sums to add to. Nothing is added then.
         """
         self._check_components()
-        first = begins_sums(self, "components_")
+        first = self._begins_sums()
         X = validate_data(self, X, dtype=_DTYPES, reset=first)
         if first:
             self._sums = PairSums(X.shape[1], 0)
         self._sums.add(X, X[:, :0])
-        self._forget()
+        self._forget(*self._learnt)
         return self
-
-    def merge(self, other: GramPCA) -> GramPCA:
-        """Put what another estimator's `partial_fit` saw behind what this one's saw.
-
-        Parameters
-        ----------
-        other : GramPCA
-            It stays as it is.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If one of the two has no sums of `partial_fit`, or they differ in width or parameters.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from rnnfv import GramPCA
-        >>> X = np.random.default_rng(0).normal(size=(200, 4))
-        >>> first, second = (GramPCA(2).partial_fit(X[rows]) for rows in (slice(120), slice(120, 200)))
-        >>> bool(np.allclose(first.merge(second).components_, GramPCA(2).fit(X).components_))
-        True
-        """
-        self._sums = merged_sums(self, other)
-        self._forget()
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        """After `partial_fit`, what was learnt is computed here."""
-        if name in _LEARNT and "_sums" in vars(self):
-            self._from_sums(self._sums)
-            return vars(self)[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Coordinates along the components: (n, d) -> (n, k)."""
@@ -212,7 +176,7 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _from_sums(self, sums: PairSums, in_place: bool = False) -> GramPCA:
+    def _learn(self, sums: PairSums, in_place: bool = False) -> Self:
         """The components of what was summed; ``in_place`` uses the sums up."""
         n, d = sums.n, len(sums.xx)
         if n < 2:
@@ -224,18 +188,9 @@ class GramPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.mean_ = sums.x_mean.astype(sums.dtypes[0])
         return self._keep(components.T.astype(sums.dtypes[0]), variances / (n - 1))
 
-    def _forget(self) -> None:
-        for name in _LEARNT:
-            self.__dict__.pop(name, None)
-
     def _check_components(self) -> None:
         if self.n_components < 1:
             raise ValueError(f"n_components is {self.n_components}: it must be at least 1")
-
-    def _get_state(self) -> dict[str, Any]:
-        if "_sums" in vars(self):
-            check_is_fitted(self, "components_")  # computes them
-        return super()._get_state()
 
     def _column_blocks(self, X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         size = max(1, _BLOCK_VALUES // len(X))

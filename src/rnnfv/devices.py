@@ -27,5 +27,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        if "device type at start of device string" in str(error):
+            raise ValueError(f"there is no device {name!r}: give auto, cpu, cuda, or one such as cuda:1") from error
         raise ValueError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from error
     return device

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
+import math
 import os
 import pickle
 import signal
@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, Protocol, TypeAlias
+
+from rnnfv.extras import wanted
 
 __all__ = ["LOCAL", "Engine", "LocalEngine", "RayEngine", "Tell", "Worker", "open_engine"]
 
@@ -24,7 +27,7 @@ Load: TypeAlias = Callable[[Any], Iterable[tuple[Any, ...]]]
 
 
 class Engine(Protocol):
-    """What runs independent pieces of work. Results do not depend on which one does.
+    """What runs independent pieces of work. Results do not depend on which one does, but for the rounding of sums.
 
     Attributes
     ----------
@@ -180,12 +183,16 @@ class RayEngine:
                 num_gpus=self.gpus,
             )
         tables: Any = iter(outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        missing = set(range(len(items)))
         try:
             for table in tables:
                 for index, outcome in zip(table["index"].to_pylist(), table["outcome"].to_pylist(), strict=True):
                     result, units = pickle.loads(outcome)  # of our own actors, never of a file
                     if index == _FAILED:
                         raise result
+                    if index not in missing:
+                        raise RuntimeError(f"Ray gave item {index} again, of {len(items)}: start the same work again")
+                    missing.remove(index)
                     tell(units)
                     yield index, result
         finally:
@@ -193,6 +200,9 @@ class RayEngine:
             if hasattr(tables, "close"):
                 tables.close()
             del tables, outcomes
+        if missing:
+            number, first = len(missing), min(missing)
+            raise RuntimeError(f"Ray gave nothing for {number} items, such as {first}: start the same work again")
 
     def fit_parts(
         self, estimator: Any, parts: Sequence[Any], load: Load, *, batch: int, tell: Tell = lambda units: None
@@ -200,6 +210,8 @@ class RayEngine:
         """See `Engine.fit_parts`. Every batch is a task; a binary tree of tasks merges their sums."""
         import ray
 
+        if len(parts) == 0:
+            return estimator
         self._room()
         task = ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_RETRIES)
         fold, merge = task(_fold), task(_merged)
@@ -227,16 +239,19 @@ class RayEngine:
         """How many workers the cluster has room for now."""
         import ray
 
-        there = ray.cluster_resources()
-        room = there.get("CPU", 0) / self.cpus
-        if self.gpus:
-            room = min(room, there.get("GPU", 0) / self.gpus)
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        wanted = {"CPU": self.cpus, "GPU": self.gpus}
+        room = sum(  # a worker is on one machine: what two have left over is no room for a third
+            math.floor(min(machine.get(kind, 0) / size for kind, size in wanted.items() if size))
+            for machine in machines
+        )
         if room < 1:
+            cpus, gpus = (sum(machine.get(kind, 0) for machine in machines) for kind in wanted)
             raise RuntimeError(
                 f"no machine of the Ray cluster has {self.cpus:g} CPUs and {self.gpus:g} GPUs for a worker: "
-                f"it has {there.get('CPU', 0):g} and {there.get('GPU', 0):g} in all"
+                f"it has {cpus:g} and {gpus:g} in all"
             )
-        return int(room)
+        return room
 
 
 @contextmanager
@@ -270,12 +285,11 @@ def open_engine(
         return
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
-    if importlib.util.find_spec("ray") is None:
-        raise ImportError("the engine ray needs Ray: pip install 'rnnfv[ray]'")
     engine = RayEngine(cpus, gpus)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-    import ray
-    import ray.data
+    with wanted("ray", "the engine ray needs Ray"):
+        import ray
+        import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
 
@@ -330,7 +344,11 @@ def _quiet_patience() -> Iterator[None]:
 
 
 class _Actor:
-    """A process of Ray Data with one worker in it. Exceptions are results: Ray's own retries are for lost processes."""
+    """A process of Ray Data with one worker in it. Exceptions are results: Ray's own retries are for lost processes.
+
+    A retry counts how many rows the lost process had sent, and sends those behind them. So the rows of a batch have an
+    order, that of its items, and not that in which a worker happened to be done with them.
+    """
 
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
         self._make_worker = make_worker
@@ -346,11 +364,13 @@ class _Actor:
 
             try:
                 self._worker = self._worker or self._make_worker()
-                for place, result in self._worker(pickle.loads(items), tell):
-                    yield _row(first + place, result, units)
-                    units = 0
+                results = sorted(self._worker(pickle.loads(items), tell), key=itemgetter(0))
             except Exception as error:
                 yield _row(_FAILED, error, 0)
+                continue
+            for place, result in results:
+                yield _row(first + place, result, units)
+                units = 0
 
 
 def _row(index: int, result: Any, units: int) -> Any:

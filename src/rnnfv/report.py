@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 from sklearn.metrics import confusion_matrix
 
+from rnnfv.extras import wanted
 from rnnfv.recipes.demo import BEST, TITLES, DemoOutcome
 from rnnfv.storage import atomic_file
 
@@ -114,10 +115,8 @@ def _rows(outcome: DemoOutcome) -> str:
 
 
 def _new_figure(width: float, height: float) -> tuple[Figure, Any]:
-    try:
+    with wanted("plots", "the report needs matplotlib"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the report needs matplotlib: install rnnfv[plots]") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 

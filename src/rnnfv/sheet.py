@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from rnnfv.extras import wanted
 from rnnfv.storage import atomic_file
 
 __all__ = ["Found", "write_sheet"]
@@ -62,10 +63,8 @@ def write_sheet(path: str | Path, title: str, found: Iterable[Found]) -> None:
     ImportError
         If Pillow is not installed.
     """
-    try:
+    with wanted("video", "a sheet of pictures needs Pillow"):
         from PIL import Image  # noqa: F401
-    except ImportError as error:
-        raise ImportError("a sheet of pictures needs Pillow: pip install 'rnnfv[video]'") from error
     items = [
         _ITEM.substitute(picture=_picture(file, name), place=place, name=escape(name), score=f"{score:.3f}")
         for place, (name, score, file) in enumerate(found, start=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rnnfv.extras import wanted
 from rnnfv.recipes.explaining import Explanation, Moments
 from rnnfv.storage import atomic_file
 
@@ -22,10 +23,8 @@ def import_figure() -> Any:
     ImportError
         If matplotlib is not installed.
     """
-    try:
+    with wanted("plots", "pictures need matplotlib"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'rnnfv[plots]'") from error
     return Figure
 
 

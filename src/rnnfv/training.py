@@ -21,7 +21,7 @@ from torch.nn import functional
 from rnnfv.networks import NextStepNetwork, shift
 from rnnfv.processes import ALONE, Group
 from rnnfv.sequences import Sequences
-from rnnfv.storage import parse_checkpoint, write_checkpoint
+from rnnfv.storage import check_same_job, parse_checkpoint, write_checkpoint
 
 LEFT_OUT = -100  # the target of a step that counts nowhere: torch's own mark
 
@@ -113,14 +113,12 @@ class Checkpoint:
         if data is None:
             return None
         arrays, record = parse_checkpoint(data, self.path)
-        found = record.get("training", {})
-        if found != self.training:
-            names = {**found, **self.training}
-            other = ", ".join(name for name in names if found.get(name) != self.training.get(name))
-            raise ValueError(
-                f"{self.path} is the checkpoint of another training (other {other}): "
-                "give another file, or delete it to begin anew"
-            )
+        check_same_job(
+            record.get("training"),
+            self.training,
+            f"{self.path} is the checkpoint of another training",
+            "give another file, or delete it to begin anew",
+        )
         return arrays, record
 
     def write(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:

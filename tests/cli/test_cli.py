@@ -55,7 +55,7 @@ def test_the_kept_help_page_is_that_of_the_commands():
     assert Path(HELP_PAGE).read_text(encoding="utf-8") == help_page(), help_page.__doc__
 
 
-@pytest.mark.parametrize("command", ["demo", "encode"])
+@pytest.mark.parametrize("command", ["demo", "encode", "serve"])
 def test_help_of_each_command_has_an_example(command, capsys):
     app([command, "--help"], result_action="return_value")
     assert f"rnnfv {command}" in capsys.readouterr().out.split("Example:")[1]
@@ -72,7 +72,7 @@ def test_help_of_each_command_has_an_example(command, capsys):
         (["dmeo"], 2, "dmeo"),
         (["extract", "v", "--backbone", "vgg11", "--out", "o"], 2, "no backbone 'vgg11'"),
         (["extract", "v", "--backbone", "vgg19", "--out", "o"], 2, "vgg19 needs weights"),
-        (["extract", "v", "--backbone", "c3d", "--out", "o", "--weights", "none.pth"], 1, "none.pth"),
+        (["extract", ".", "--backbone", "c3d", "--out", "o", "--weights", "none.pth"], 1, "none.pth"),
         (["extract", "v", "--backbone", "clip", "--out", "o", "--crops", "1"], 2, "hub has no option 'crops'"),
         (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--every", "0"], 2, "every must be at least 1"),
         (["extract", "v", "--backbone", "onnx:m", "--out", "o", "--every", "2", "--fps", "5"], 2, "not both"),

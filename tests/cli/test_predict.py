@@ -151,7 +151,7 @@ def test_what_the_recogniser_cannot_do_is_refused_first(made, videos, monkeypatc
 
 
 def test_predict_prints_and_writes(made, videos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
     (tmp_path / "new" / "bad.mp4").write_text("no video")
     out, pictures = tmp_path / "out.json", tmp_path / "pictures"
     found = run_predict(made / "model", [tmp_path / "new"], figures=out, explain=pictures, device="cpu", workers=0)

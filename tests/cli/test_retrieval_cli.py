@@ -47,7 +47,9 @@ def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
     assert set(content["annotation"]) == set(content["search"]) == FIGURES
     assert content["sentence"]["mean_rank"] >= 1
     assert content["protocol"]["sizes"]["reported on"] == {"images": 25, "sentences": 50}
-    assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [["epoch", "eta", "recalls"]] * 2
+    assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [
+        ["epoch", "eta", "image power", "recalls"]
+    ] * 2
     mean = np.mean([report["search"]["r@1"] for report in content["by_seed"]])
     assert content["search"]["r@1"] == pytest.approx(mean)
     rows = list(csv.DictReader((tmp_path / "ranks").read_text().splitlines()))
@@ -58,19 +60,24 @@ def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
     assert "\\toprule" in (tmp_path / "latex").read_text()
 
 
-def test_ranks_that_were_not_asked_for_before_a_stop_are_another_job(data, tmp_path, capsys, monkeypatch):
+def test_ranks_are_the_same_whenever_and_wherever_they_are_asked_for(data, tmp_path, monkeypatch):
     files, words = data
-    out = ["--json", tmp_path / "figures.json", "--encoder", "mean"]
+    evaluate = ["retrieval", "evaluate", *files, *words, "--encoder", "mean", "--device"]
+    out = ["--json", tmp_path / "figures.json", "--ranks"]
+    assert run(*evaluate, "cpu", "--ranks", tmp_path / "undisturbed.csv") == 0
 
     def stop(*args):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("rnnfv.cli.retrieving.mean_report", stop)
-        assert run("retrieval", "evaluate", *files, *words, *out) == 130
-    assert run("retrieval", "evaluate", *files, *words, *out, "--ranks", tmp_path / "ranks.csv") == 1
-    assert "another job (other ranks)" in capsys.readouterr().err
-    assert run("retrieval", "evaluate", *files, *words, *out) == 0
+        assert run(*evaluate, "cpu", *out[:2]) == 130
+        assert run(*evaluate, "cpu", *out, tmp_path / "one.csv") == 130
+    monkeypatch.setattr("rnnfv.cli.retrieving.report_of", lambda *_: pytest.fail("it fits again"))
+    assert run(*evaluate, "auto", *out, tmp_path / "other.csv") == 0  # on another device it is no other job
+    undisturbed, one, other = (tmp_path / f"{name}.csv" for name in ("undisturbed", "one", "other"))
+    assert one.read_bytes() == other.read_bytes() == undisturbed.read_bytes()
+    assert not (tmp_path / "figures.json.unfinished").exists()
 
 
 @pytest.mark.parametrize("encoder", ["mean", "tf-idf", "gmm-fv", "hglmm-fv", "mm-ens", "rnn-fv-clsf"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rnnfv
-from rnnfv import CanonicalSteps, RegularizedCCA
+from rnnfv import CanonicalSteps, PowerNormalizer, RegularizedCCA
 
 
 @pytest.fixture
@@ -42,3 +42,11 @@ def test_another_width_is_refused(cca, rng):
         CanonicalSteps(cca).fit([rng.normal(size=(5, 7))])
     with pytest.raises(ValueError, match="at least 1"):
         CanonicalSteps(cca, n_components=0).fit([rng.normal(size=(5, 6))])
+
+
+def test_the_normaliser_comes_before_the_cca(cca, rng):
+    images = rng.normal(size=(8, 6)).astype(np.float32)
+    normalizer = PowerNormalizer().fit(images)
+    mapped = CanonicalSteps(cca, n_components=3, normalizer=normalizer).fit_transform([images])
+    expected = CanonicalSteps(cca, n_components=3).fit_transform([normalizer.transform(images)])
+    np.testing.assert_array_equal(mapped.values, expected.values)

@@ -1,4 +1,9 @@
+import copy
 import math
+import os
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +21,7 @@ from torch.nn import functional
 import rnnfv
 from rnnfv import FisherInformationScaler, PowerNormalizer, RNNFisherVector, Sequences
 from rnnfv.encoders.recurrent import RNNHiddenState
+from rnnfv.networks import NextStepNetwork
 
 SMALL = {"hidden_size": 5, "projection_size": 4, "max_epochs": 2, "batch_size": 4, "random_state": 0}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -356,7 +362,7 @@ def test_saved_and_loaded_is_the_same_to_the_bit(ragged, symbols, rng, tmp_path,
         ({"learning_rate": 0}, "learning_rate is 0"),
         ({"early_stopping": "probe"}, "needs labels"),
         ({"objective": "classification"}, "needs sequences of integer symbols"),
-        ({"device": "nowhere"}, "device 'nowhere' cannot be used"),
+        ({"device": "nowhere"}, "there is no device 'nowhere'"),
         ({"gradient": "nothing"}, "no parameter 'nothing': choose among projection"),
         ({"dtype": "int8"}, "dtype is 'int8'"),
     ],
@@ -446,6 +452,34 @@ def test_unfitted_can_be_saved_and_sizes_may_be_numpy_s(ragged, tmp_path):
 
 def test_numbers_as_targets_are_judged_by_likelihood(ragged, rng):
     assert RNNFisherVector(**SMALL).fit(ragged, rng.normal(size=12)).history_["validation"][0] < 0
+
+
+@pytest.mark.parametrize("through", [copy.copy, copy.deepcopy, lambda encoder: pickle.loads(pickle.dumps(encoder))])
+def test_a_copy_has_a_net_of_its_own_where_it_can_compute(ragged, monkeypatch, through):
+    encoder = RNNFisherVector(**SMALL).fit(ragged)
+    expected = encoder.transform(ragged)
+    encoder.set_params(device="xpu:7")
+    moved, cpu = [], torch.nn.Module.cpu
+    monkeypatch.setattr(torch.nn.Module, "cpu", lambda net: moved.append(net) or cpu(net))
+    with pytest.warns(UserWarning, match="'xpu:7' cannot be used here: .*the net is on the CPU"):
+        copied = through(encoder)
+    assert isinstance(moved[0], NextStepNetwork)
+    assert encoder.network_ not in (copied.network_, *moved)
+    np.testing.assert_array_equal(copied.transform(ragged), expected)
+    assert "network_" not in vars(through(RNNFisherVector(**SMALL)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_a_gpu_has_fitted_is_unpickled_without_one(ragged, tmp_path):
+    encoder = RNNFisherVector(**SMALL, device="auto").fit(ragged)
+    assert encoder.network_.output.weight.is_cuda
+    assert pickle.loads(pickle.dumps(encoder)).network_.output.weight.is_cuda
+    (tmp_path / "encoder").write_bytes(pickle.dumps((encoder, ragged)))
+    script = "import pickle, sys; encoder, X = pickle.load(open(sys.argv[1], 'rb')); print(encoder.transform(X).shape)"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", script, tmp_path / "encoder"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == str(encoder.transform(ragged).shape)
 
 
 def test_a_model_of_another_device_loads_on_the_cpu_with_a_word(ragged, tmp_path):

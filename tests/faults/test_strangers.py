@@ -16,10 +16,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rnnfv
-from rnnfv import BagOfWords, LinearSVM, MeanPooling, RegularizedCCA
+from rnnfv import BagOfWords, LinearSVM, MeanPooling, PowerNormalizer, RegularizedCCA
 from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
-from rnnfv.recipes.retrieval import FOLDER as RETRIEVAL
-from rnnfv.recipes.retrieval import load_retrieval
+from rnnfv.recipes.retrieval import RetrievalModel, load_retrieval
 from rnnfv.storage import ModelFolderError, VectorIndex, atomic_file, open_index
 from rnnfv.video.backbones import from_description, make_backbone
 from rnnfv.video.decode import Sampling
@@ -187,7 +186,7 @@ def test_links_out_of_a_chain_are_refused(saved, tmp_path, name):
 def test_links_out_of_a_retrieval_model_are_refused(tmp_path):
     bag = Pipeline([("encoder", BagOfWords())]).fit(["a dog", "a cat", "two cats"])
     cca = RegularizedCCA(0.1).fit(np.eye(3)[:, :2], np.eye(3)[:, 1:])
-    RETRIEVAL.write(tmp_path / "model", {"sentences": bag, "cca": cca}, {"note": {}})
+    RetrievalModel(bag, cca, PowerNormalizer().fit(np.eye(3)[:, 1:])).save(tmp_path / "model")
     load_retrieval(tmp_path / "model")
     shutil.move(tmp_path / "model" / "cca", tmp_path / "outside")
     (tmp_path / "model" / "cca").symlink_to(tmp_path / "outside")

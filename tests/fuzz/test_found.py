@@ -272,7 +272,9 @@ def test_a_retrieval_model_that_does_not_say_how_it_was_fitted(tmp_path):
 
     from rnnfv.recipes.retrieval import RetrievalModel
 
-    RetrievalModel(make_pipeline(rnnfv.MeanPooling()), rnnfv.RegularizedCCA()).save(tmp_path / "m")
+    RetrievalModel(make_pipeline(rnnfv.MeanPooling()), rnnfv.RegularizedCCA(), rnnfv.PowerNormalizer()).save(
+        tmp_path / "m"
+    )
     signed_record(tmp_path / "m", "retrieval.json", lambda record: record.pop("note"))
     refuse(load_retrieval, tmp_path / "m", "does not tell how the model was fitted")
 

@@ -4,6 +4,8 @@ import pytest
 from rnnfv import Sequences
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import Manifest
+from rnnfv.recipes._action_chain import Chain
+from rnnfv.recipes._work import Work
 from rnnfv.recipes.action import Settings, as_json, evaluate_actions, fit_action
 from rnnfv.recipes.streaming import ActionStream
 
@@ -61,6 +63,35 @@ def test_nothing_is_learnt_from_the_test_part(dim, options, pooling):
     train = fitted[0].train[0]
     scores = [one.pipeline.decision_function(train) for one in fitted]
     np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_what_poolings_share_is_made_once(monkeypatch):
+    """Here, without a folder of work, and over choices and fits: no part is prepared before it is needed, or twice."""
+    seen = []
+
+    class Seen(Chain):
+        def __init__(self, settings, train, *rest):
+            seen.append("fit")
+            super().__init__(settings, train, *rest)
+
+        def prepare(self, part):
+            seen.append("test" if set(part[2]) <= {"g0", "g1", "g2"} else "train")
+            return super().prepare(part)
+
+    monkeypatch.setattr("rnnfv.recipes._action_cells.Chain", Seen)
+    evaluate_actions(made(4), Settings(poolings=("mean", "hidden"), seeds=2, **FAST))
+    assert seen == ["fit", "train", "test"]
+    seen.clear()
+    evaluate_actions(made(4, splits=2), Settings(poolings=("mean",), **FAST))
+    assert seen.count("fit") == 2
+
+
+def test_what_is_kept_of_an_earlier_call_is_not_handed_on(tmp_path):
+    data, settings = made(4), Settings(poolings=("mean",), **FAST)
+    handed = []
+    rows = [evaluate_actions(data, settings, keep=handed.append, work=Work(tmp_path)) for _ in range(2)]
+    assert len(handed) == 1
+    assert rows[0] == rows[1]
 
 
 def test_playing_backwards_turns_one_class_into_the_other():
@@ -136,6 +167,8 @@ def test_small_sets_of_wide_features_choose_their_differences():
 def test_wrong_settings():
     with pytest.raises(ValueError, match="no pooling 'max': choose among mean"):
         Settings(poolings=("max",))
+    with pytest.raises(ValueError, match="the pooling 'mean' is named twice"):
+        Settings(poolings=("mean", "rnn-fv", "mean"))
     with pytest.raises(ValueError, match="seeds is 0"):
         Settings(seeds=0)
     with pytest.raises(ValueError, match="hidden_size is 0: it must be at least 1"):

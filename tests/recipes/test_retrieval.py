@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from rnnfv import RegularizedCCA
 from rnnfv.metrics import retrieval_report
 from rnnfv.normalization import PowerNormalizer
-from rnnfv.recipes import retrieval
+from rnnfv.recipes import _retrieval_choices, retrieval
 from rnnfv.recipes import sentences as sides
 from rnnfv.recipes.evaluation import Combination, fit_models, mean_report, query_rows, reader_of
 from rnnfv.recipes.retrieval import Pairs, fit_retrieval, load_retrieval, report_of, total_recall, words_of
@@ -67,8 +67,8 @@ def test_the_whole_chain_is_the_plain_steps(models, parts, reader):
     model, (train, _, test) = models["rnn-fv"], parts
     encoder, words = model.sentences["encoder"], reader.with_order(end_token=True, reverse=False)
     vectors = [PowerNormalizer().fit_transform(encoder.transform(words.transform(p.texts))) for p in (train, test)]
-    cca = RegularizedCCA(model.note["chosen"]["eta"]).fit(vectors[0], train.images[train.image_of_sentence])
-    plain = retrieval_report(cca.similarity(vectors[1], test.images), test.image_of_sentence)
+    cca = RegularizedCCA(model.note["chosen"]["eta"]).fit(vectors[0], model.images.transform(train.images_of()))
+    plain = retrieval_report(cca.similarity(vectors[1], model.images.transform(test.images)), test.image_of_sentence)
     figures = report(model, test)
     assert figures["search"]["mean_rank"] == pytest.approx(plain["search"]["mean_rank"], rel=0.02)
     assert total_recall(figures) == pytest.approx(total_recall(plain), abs=8)
@@ -84,8 +84,18 @@ def test_the_chosen_eta_and_epoch_are_the_best_in_validation(models, parts):
     assert chosen["epoch"] == np.nanargmax(judged) + 1
 
 
-def test_validation_only_chooses(models, parts, reader):
-    """With other validation pairs the net and the directions of one eta are the same to the bit."""
+@pytest.mark.parametrize(("distorted", "power"), [(lambda z: z**4, 0.5), (np.sqrt, 1)])
+def test_the_power_that_undoes_a_distortion_of_images_is_chosen(parts, distorted, power):
+    train, validation = (
+        dataclasses.replace(p, images=np.copysign(distorted(np.abs(p.images)), p.images)) for p in parts[:2]
+    )
+    model = fit_retrieval(train, validation, SentenceSettings("tf-idf"))
+    assert model.images.alpha == model.note["chosen"]["image power"] == power
+
+
+def test_validation_only_chooses(parts, reader, monkeypatch):
+    """With other validation pairs the net and the directions of one eta and power are the same to the bit."""
+    monkeypatch.setattr(_retrieval_choices, "_IMAGE_POWERS", (0.5,))
     train, validation, _ = parts
     settings = SentenceSettings("rnn-fv", **SMALL | {"epochs": 1})
     poisoned = dataclasses.replace(validation, images=validation.images[::-1].copy(), texts=validation.texts[::-1])
@@ -94,13 +104,13 @@ def test_validation_only_chooses(models, parts, reader):
     assert (one.encode_sentences(train.texts) == other.encode_sentences(train.texts)).all()
 
 
-def test_streamed_sums_give_the_model_that_all_vectors_give(models, parts, reader, monkeypatch):
+def test_streamed_sums_give_the_model_that_all_vectors_give(parts, reader, monkeypatch):
     train, validation, test = parts
+    settings = SentenceSettings("gmm-fv", **SMALL)
+    whole = fit_retrieval(train, validation, settings, reader, etas=[0.01])
     monkeypatch.setattr(retrieval, "_IN_MEMORY", 0)
     monkeypatch.setattr(sides, "_BLOCK_VALUES", 2000)
-    streamed = fit_retrieval(train, validation, SentenceSettings("gmm-fv", **SMALL), reader)
-    whole = models["gmm-fv"]
-    assert streamed.note["chosen"]["eta"] == whole.note["chosen"]["eta"]
+    streamed = fit_retrieval(train, validation, settings, reader, etas=[0.01])
     similarities = [m.encode_sentences(test.texts) @ m.encode_images(test.images).T for m in (streamed, whole)]
     np.testing.assert_allclose(*similarities, atol=2e-3)
 

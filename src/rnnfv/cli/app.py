@@ -18,8 +18,9 @@ from rnnfv import __version__
 from rnnfv.cli.action import action
 from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_USAGE
 from rnnfv.cli.engine import HERE, Where
-from rnnfv.cli.retrieval import retrieval
-from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
+from rnnfv.cli.hub import hub
+from rnnfv.cli.retrieval import Paths, retrieval
+from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, failure_text, usage, usage_text
 from rnnfv.processes import place, refuse_several
 
 _SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
@@ -33,6 +34,7 @@ app = App(
 )
 app.command(action)
 app.command(retrieval)
+app.command(hub)
 
 
 @app.command
@@ -41,33 +43,45 @@ def demo(
     out: Path = Path("demo"),
     seeds: int = 1,
     json: Path | None = None,
+    pictures: bool = False,
 ) -> int:
     """Compare the encoders on Japanese Vowels, a real data set that comes with the package.
 
     Every pooling is prepared as its own validation says, fitted on the official training part and tested on the
     official test part. Writes a page with the table, a confusion matrix, the probe's curve and a map of the vectors.
 
+    With --pictures it makes, instead, a small search of drawn pictures, in which the order of words matters.
+
     Example: `rnnfv demo --seeds 5 --json demo.json`
+
+    Example: `rnnfv demo --pictures`
 
     Parameters
     ----------
     out
-        Folder for `report.html`.
+        Folder for `report.html`; with --pictures for a folder of that name.
     seeds
         Repeat every fit with so many seeds, and show the mean.
     json
         Also write the figures here.
+    pictures
+        Draw pictures, fit a model of them and of sentences about them, and say how to search them.
     """
-    from rnnfv.cli.demo import run_demo
+    from rnnfv.cli.demo import run_demo, run_pictures
 
     at_least_one(seeds=seeds)
     check_outputs(json)
+    if pictures:
+        if seeds > 1 or json is not None:
+            raise UsageError("--seeds and --json are of the comparison: leave them out with --pictures")
+        run_pictures(out / "pictures")
+        return 0
     run_demo(out, seeds, json)
     return 0
 
 
 @app.command
-def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> int:
+def encode(features: Path, *, model: Path, out: Path, json: bool = False, where: Where = HERE) -> int:
     """Encode a folder of feature shards with a saved model.
 
     Works shard by shard; after Ctrl-C or a crash the same command goes on where it stopped. Beside OUT it writes a
@@ -83,10 +97,12 @@ def encode(features: Path, *, model: Path, out: Path, where: Where = HERE) -> in
         Folder written by an estimator's `save`.
     out
         The vectors, a `.npy` file of shape (items, numbers of a vector).
+    json
+        Print JSON.
     """
     from rnnfv.cli.encode import run_encode
 
-    return SOME_FAILED if run_encode(features, model, out, where) else 0
+    return SOME_FAILED if run_encode(features, model, out, where, as_json=json) else 0
 
 
 @app.command
@@ -108,6 +124,7 @@ def extract(
     mean: Path | None = None,
     revision: str | None = None,
     max_steps: int | None = None,
+    json: bool = False,
     where: Where = HERE,
 ) -> int:
     """Extract features of videos, or of pictures, with a backbone.
@@ -155,6 +172,8 @@ def extract(
         Commit of a model of the hub.
     max_steps
         Keep a random sample of so many trajectories of each file (idt). Default: all.
+    json
+        Print JSON: how many have features, and all that failed, with the reasons.
     """
     from rnnfv.cli.extract import run_extract
 
@@ -178,13 +197,16 @@ def extract(
         workers=workers,
         device=device,
         where=where,
+        as_json=json,
         **{name: value for name, value in options.items() if value is not None},
     )
     return SOME_FAILED if failed else 0
 
 
 @app.command
-def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, videos: Path | None = None) -> int:
+def manifest(
+    dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, videos: Path | None = None, json: bool = False
+) -> int:
     """Write the manifest of a known data set from its official lists.
 
     Example: `rnnfv manifest ucf101 ucfTrainTestlist/ --videos UCF-101/ --out ucf101.csv`
@@ -199,10 +221,113 @@ def manifest(dataset: Literal["ucf101", "hmdb51"], lists: Path, *, out: Path, vi
         The CSV to write: id, label, group, split1 to split3 and path.
     videos
         The folder of videos, to see that they are all there, and how they are spelt.
+    json
+        Print JSON: clips, classes, and the sizes of each split.
     """
     from rnnfv.cli.manifest import run_manifest
 
-    run_manifest(dataset, lists, out, videos)
+    run_manifest(dataset, lists, out, videos, as_json=json)
+    return 0
+
+
+@app.command
+def doctor(*, json: bool = False) -> int:
+    """Say what is installed, what is missing and how to get it, and test in a few seconds that it computes rightly.
+
+    Versions, devices, extras, weights of backbones, free disk space; then a tiny net is trained, and its Fisher vectors
+    are compared with automatic differentiation. The exit code is 0 where that test is passed, whatever is missing.
+
+    Example: `rnnfv doctor --json`
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    from rnnfv.cli.doctor import run_doctor
+
+    return 0 if run_doctor(json) else FAILED
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish"]) -> int:
+    """Print what makes a shell complete commands and options.
+
+    Bash: `eval "$(rnnfv completion bash)"` in ~/.bashrc. Zsh: the same with zsh in ~/.zshrc, after `compinit`. Fish:
+    `rnnfv completion fish > ~/.config/fish/completions/rnnfv.fish`.
+
+    Example: `rnnfv completion bash`
+
+    Parameters
+    ----------
+    shell
+        bash, zsh or fish.
+    """
+    print(app.generate_completion(shell=shell))
+    return 0
+
+
+@app.command
+def serve(
+    *models: Path,
+    index: Paths = (),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    weights: Path | None = None,
+    device: str = "auto",
+    timeout: int = 60,
+    queue: int = 256,
+    upload_mb: int = 64,
+) -> int:
+    """Serve models on a page for people, and by an API for programs, until Ctrl-C.
+
+    A page at / searches pictures by a sentence, describes a picture, and watches a video: what the models can. The API
+    has /search, /annotate, /actions, /encode, /healthz and /metrics, and describes itself at /openapi.json. Nothing is
+    sent to any other machine.
+
+    Example: `rnnfv serve model/ --index images.index/ --index sentences.index/`
+
+    Example: `rnnfv serve actions/ --port 9000`
+
+    Parameters
+    ----------
+    models
+        Folders: of `rnnfv retrieval fit` (several are averaged), of `rnnfv action fit`, of a saved encoder.
+    index
+        Folder of `rnnfv retrieval index-images`, or of `index-sentences`; once for each.
+    host
+        Address to listen at. The default is for this machine alone.
+    port
+        Port to listen at.
+    token_file
+        File with a token of 16 or more characters that programs must send, and people type as a password. Without it
+        the environment variable RNNFV_TOKEN is looked at.
+    weights
+        The file of weights of the backbone of a retrieval model, to see picture files with.
+    device
+        Of backbones: auto, cpu, cuda, ...
+    timeout
+        Seconds for an answer.
+    queue
+        Requests that wait, at most; the next one is told to come back later.
+    upload_mb
+        Size of an upload, in MiB, at most.
+    """
+    from rnnfv.cli.serve import run_serve
+
+    run_serve(
+        models,
+        index,
+        host=host,
+        port=port,
+        token_file=token_file,
+        weights=weights,
+        device=device,
+        timeout=timeout,
+        queue=queue,
+        upload_mb=upload_mb,
+    )
     return 0
 
 
@@ -240,7 +365,8 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
             code: int = command(*bound.args, **bound.kwargs)
             return code
     except CycloptsError as error:
-        errors.print(f"{name}: {error}\nSee `rnnfv --help`.", markup=False, highlight=False)
+        told = f"{name}: {usage_text(error)}\nSee `{' '.join(['rnnfv', *(error.command_chain or ())])} --help`."
+        errors.print(told, markup=False, highlight=False)
         return WRONG_USAGE
     except UsageError as error:
         errors.print(f"{name}: {error}", markup=False, highlight=False)
@@ -252,7 +378,7 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
         errors.print(f"{name}: interrupted")
         return INTERRUPTED
     except (ValueError, TypeError, OSError, ImportError, RuntimeError, FloatingPointError) as error:
-        errors.print(f"{name}: {error}", markup=False, highlight=False)
+        errors.print(f"{name}: {failure_text(error)}", markup=False, highlight=False)
         return FAILED
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -11,13 +13,16 @@ from rnnfv.cli.usage import UsageError
 from rnnfv.recipes.encoding import encode_features
 
 
-def run_encode(features: Path, model: Path, out: Path, where: Where = HERE) -> int:
-    """Encode, print a summary on stderr, and return how many items failed."""
+def run_encode(features: Path, model: Path, out: Path, where: Where = HERE, *, as_json: bool = False) -> int:
+    """Encode, print a summary on stderr, or as JSON, and return how many items failed."""
     if out.suffix != ".npy":
         raise UsageError(f"--out must be a .npy file; got {out}")
     console = Console(stderr=True, soft_wrap=True)
     with open_where(where) as engine:
         summary = encode_features(features, model, out, engine=engine, progress=True)
+    if as_json:
+        print(json.dumps(asdict(summary), indent=2, default=str))
+        return summary.failed
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.", highlight=False)
     console.print(

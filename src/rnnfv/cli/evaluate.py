@@ -58,7 +58,9 @@ def run_evaluate(
         "through": None if through is None else str(through),
         "rnnfv": __version__,
     }
-    decides = {**settings.fitting, "reverse_test": reverse_test, "vectors": vectors}
+    # The folder of vectors is a part of what is done, and not only where it ends: what is done already lies there.
+    kept_in = None if vectors is None else vectors.resolve()
+    decides = {**settings.fitting, "reverse_test": reverse_test, "vectors": kept_in}
     files = {"features": features, "manifest": manifest, "transfer": transfer, "through": through}
     with open_work(figures, job_of("action evaluate", decides, files)) as work:
         with open_where(where) as engine, Console(stderr=True).status("") as spinner:

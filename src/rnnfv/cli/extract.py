@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from rnnfv.cli.usage import UsageError, at_least_one, check_workers, usage
 from rnnfv.recipes.extraction import ExtractionSummary, extract_features
 from rnnfv.recipes.idt_features import extract_trajectories
 from rnnfv.recipes.picture_features import extract_pictures
+from rnnfv.storage import as_path
 from rnnfv.video.backbones import check_backbone, make_backbone
 from rnnfv.video.decode import Sampling
 
@@ -31,9 +34,10 @@ def run_extract(
     workers: int | None = None,
     device: str = "auto",
     where: Where = HERE,
+    as_json: bool = False,
     **options: Any,
 ) -> int:
-    """Extract, print a summary and the failures on stderr, and return how many videos, or pictures, failed.
+    """Extract, print a summary and the failures, on stderr or as JSON, and return how many videos, or pictures, failed.
 
     The options are those of the backbone (`rnnfv.video.backbones.make_backbone`), or ``max_steps`` for "idt"; None
     stands for the default.
@@ -47,13 +51,16 @@ def run_extract(
         steps = options.get("max_steps")
         at_least_one(max_steps=steps)
         summary = extract_trajectories(source, out, manifest=manifest, max_steps=steps, progress=True)
-        _tell(summary, "videos")
+        _tell(summary, "videos", as_json)
         return summary.failed
     if images and (every is not None or fps is not None):
         raise UsageError("--every and --fps are of videos: leave them out with --images")
     with usage():
         sampling = _sampling(every, fps)
         check_backbone(backbone, weights, **options)
+    if not as_path(source).exists():  # said before a backbone is loaded, or fetched
+        what = "pictures" if images else "videos, or one video"
+        raise FileNotFoundError(f"{source} is not there: give a folder of {what}")
     make = partial(make_backbone, backbone, weights, device=device, **options)
     with open_where(where) as engine:
         there: dict[str, Any] = {"workers": workers, "engine": engine, "make_backbone": make, "progress": True}
@@ -61,7 +68,7 @@ def run_extract(
             summary = extract_pictures(source, make(), out, manifest=manifest, **there)
         else:
             summary = extract_features(source, make(), out, manifest=manifest, sampling=sampling, **there)
-    _tell(summary, "pictures" if images else "videos")
+    _tell(summary, "pictures" if images else "videos", as_json)
     return summary.failed
 
 
@@ -79,7 +86,10 @@ def _only_max_steps(options: dict[str, Any]) -> None:
             raise UsageError(f"idt has no option {name!r}: it has max_steps")
 
 
-def _tell(summary: ExtractionSummary, items: str) -> None:
+def _tell(summary: ExtractionSummary, items: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(summary), indent=2, default=str))
+        return
     console = notes()
     if summary.was_finished:
         console.print(f"{summary.out} is finished already; nothing to do.")

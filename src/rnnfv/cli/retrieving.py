@@ -57,10 +57,11 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
     parts = parts_of(*_data(captions, images, split), split)
     if fitting.cca_words is not None:
         _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
-    # Ranks are of vectors that are not kept: what was done without them cannot give them.
-    more = {"split": split, "ranks": None if output.ranks is None else str(output.ranks.resolve())}
-    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, more)) as work:
+    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, {"split": split})) as work:
         found = {seed: work.found(f"seed {seed}") for seed in range(seeds)}
+        ranks = None if output.ranks is None else work.found("ranks")
+        if output.ranks is not None and ranks is None:
+            found[0] = None  # ranks are of its vectors, which are not kept: what was done without ranks is done again
         missing = [seed for seed, record in found.items() if record is None]
         with _status() as report:
             for seed, model in zip(missing, _fitted(fitting, parts, missing, report, work=work), strict=False):
@@ -69,8 +70,11 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
                 found[seed] = {"report": figures, "chosen": model.note["chosen"], "words": None}
                 if seed == 0:
                     found[seed]["words"] = _words_told(model, parts)
-                    _write_ranks(output.ranks, vectors, parts)
+                    if output.ranks is not None:
+                        ranks = list(query_rows(*vectors, parts.test_captions))
+                        work.keep("ranks", ranks)
                 work.keep(f"seed {seed}", found[seed])
+        _write_ranks(output.ranks, ranks or ())
         reports, chosen = [r["report"] for r in found.values()], [r["chosen"] for r in found.values()]
         row = mean_report(reports)
         protocol = _protocol(captions, images, split, parts) | {"fitting": asdict(fitting)}
@@ -117,7 +121,7 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
         report("their mean")
         vectors = (Combination.join([s for s, _ in encoded]), Combination.join([i for _, i in encoded]))
         combination = report_of(*vectors, parts.test.image_of_sentence)
-        _write_ranks(output.ranks, vectors, parts)
+        _write_ranks(output.ranks, query_rows(*vectors, parts.test_captions))
     _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", rows | {"mean of all": combination}, output)
     content = {"protocol": _protocol(captions, images, split, parts), "models": rows, "combination": combination}
     write_text(output.json, json.dumps(content, indent=2) + "\n")
@@ -139,8 +143,8 @@ def _job(command: str, captions: Path, images: Path, fitting: Fitting, more: dic
     """What tells this job from others."""
     files = {"captions": captions, "images": images, "cca_words": fitting.cca_words, "corpus": fitting.corpus}
     files |= {f"words {i}": path for i, path in enumerate(fitting.words)}
-    decides = {name: value for name, value in asdict(fitting).items() if name not in {*files, "device", "words"}}
-    return job_of(command, decides | more, files)
+    decides = {name: value for name, value in asdict(fitting).items() if name not in {*files, "words"}}
+    return job_of(command, decides | {"sentences": fitting.sentences.fitting} | more, files)
 
 
 def _fitted(
@@ -214,13 +218,13 @@ def _show(title: str, rows: dict[str, dict[str, Any]], output: Output) -> None:
     write_text(output.latex, as_latex(header, wide))
 
 
-def _write_ranks(path: Path | None, vectors: tuple[NDArray[Any], NDArray[Any]], parts: Parts) -> None:
+def _write_ranks(path: Path | None, rows: Iterable[Sequence[Any]]) -> None:
     if path is None:
         return
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["task", "query", "rank", "first"])
-        writer.writerows(query_rows(*vectors, parts.test_captions))
+        writer.writerows(rows)
 
 
 def _protocol(captions: Path, images: Path, split: str, parts: Parts) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import MissingArgumentError
 
 __all__ = [
     "UsageError",
@@ -15,9 +19,11 @@ __all__ = [
     "check_net",
     "check_outputs",
     "check_workers",
+    "failure_text",
     "names",
     "numbers",
     "usage",
+    "usage_text",
 ]
 
 
@@ -32,6 +38,25 @@ def usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def usage_text(error: CycloptsError) -> str:
+    """What is wrong with the words of a command. Where one is missing it is named as the help page names it."""
+    if not isinstance(error, MissingArgumentError) or error.argument is None or error.argument.tokens:
+        return str(error)
+    if error.keyword is not None or "Did you mean" in str(error):
+        return str(error)
+    name, kind = error.argument.name, error.argument.field_info.kind
+    wanted = name.removeprefix("--").upper() if kind is not inspect.Parameter.KEYWORD_ONLY else name
+    return f"{' '.join(error.command_chain or ['rnnfv'])} needs {wanted}"
+
+
+def failure_text(error: Exception) -> str:
+    """What went wrong. With a file, where nothing else is said: its name, and the system's words for it."""
+    if not isinstance(error, OSError) or error.filename is None or not str(error).startswith("[Errno"):
+        return str(error)
+    reason = error.strerror or ""
+    return f"{error.filename}: {reason[:1].lower()}{reason[1:]}"
 
 
 def at_least_one(**options: int | None) -> None:

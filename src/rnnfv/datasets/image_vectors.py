@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rnnfv.datasets._matlab import HEADER, read_matrix
 from rnnfv.datasets.captions import Captions
+from rnnfv.extras import wanted
 from rnnfv.storage import as_path, feature_shards, local_copy, read_all_features, read_features, refuse_repeated_ids
 from rnnfv.storage.bounds import refuse_inflated
 from rnnfv.storage.features import one_line
@@ -213,10 +214,8 @@ def _read_mat(path: Path) -> NDArray[Any]:
 
 
 def _read_hdf5(path: Path) -> NDArray[Any]:
-    try:
+    with wanted("matlab", f"reading {path}, in MATLAB's format 7.3, needs h5py"):
         import h5py
-    except ImportError as error:
-        raise ImportError(f"reading {path}, in MATLAB's format 7.3, needs h5py: pip install 'rnnfv[matlab]'") from error
     try:
         with h5py.File(path, "r") as file:
             if _KEY not in file:

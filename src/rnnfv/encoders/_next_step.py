@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from abc import abstractmethod
@@ -20,20 +21,15 @@ from sklearn.utils.validation import check_random_state
 from rnnfv.devices import pick_device
 from rnnfv.encoders import _gradients as gradients
 from rnnfv.encoders._base import SequenceEncoder
+from rnnfv.encoders._parameters import check_parameters
 from rnnfv.encoders._probe import default_probe, validation_split
 from rnnfv.encoders._progress import epoch_progress
-from rnnfv.networks import CELLS, NextStepNetwork
+from rnnfv.networks import NextStepNetwork
 from rnnfv.processes import Group, join
 from rnnfv.sequences import Sequences, as_sequences
 from rnnfv.storage import data_identity
 from rnnfv.training import Batch, Batcher, Checkpoint, Schedule, train
 
-_CHOICES = {
-    "objective": ("regression", "classification"),
-    "cell": tuple(CELLS),
-    "early_stopping": ("auto", "probe", "loss", None),
-    "dtype": ("float32", "float64"),
-}
 _WORK_VALUES = 1 << 21  # values of the widest array made at once: 8 MiB in float32
 
 
@@ -140,7 +136,7 @@ class NextStepEncoder(SequenceEncoder):
             If training diverges.
         """
         seqs = as_sequences(X, self.vectors)
-        self._check_parameters(seqs, y)
+        check_parameters(self, self._poolings, seqs, y)
         self._check_fit(seqs)
         if checkpoint is not None and not isinstance(self.random_state, Integral):
             raise ValueError("checkpoint needs random_state to be an integer, so that a later fit draws the same")
@@ -164,7 +160,10 @@ class NextStepEncoder(SequenceEncoder):
         device = pick_device(self.device)
         settings = {**self._settings(), "device": device.type, "processes": group.count}
         if group.count > 1:
-            group.check_agreement({**settings, "lengths of the sequences": data_identity(seqs.offsets)})
+            # Without an integer the first process has drawn the seed for all: generators need not be alike.
+            given = self.random_state if isinstance(self.random_state, Integral) else None
+            lengths = data_identity(seqs.offsets)
+            group.check_agreement({**settings, "random_state": given, "lengths of the sequences": lengths})
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             outputs = self.n_features_in_
@@ -223,27 +222,6 @@ class NextStepEncoder(SequenceEncoder):
             for name, value in parameters.items()
             if name not in ("device", "vectors", "verbose")
         }
-
-    def _check_parameters(self, seqs: Sequences, y: Any) -> None:
-        for name, allowed in {**_CHOICES, "pooling": self._poolings}.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(repr, allowed))}")
-        for name, least in {"hidden_size": 1, "num_layers": 1, "batch_size": 1, "max_epochs": 0}.items():
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be at least {least}")
-        for name in ("learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: it must be above 0")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout!r}: it must be at least 0 and below 1")
-        if self.objective == "classification" and not seqs.is_symbolic:
-            raise ValueError("objective='classification' needs sequences of integer symbols, each of shape (N_i,)")
-        if self.early_stopping == "probe" and y is None:
-            raise ValueError("early_stopping='probe' needs labels: call fit(X, y), or choose 'loss' or None")
-        if self.early_stopping == "probe" and len(np.unique(y)) < 2:
-            raise ValueError("early_stopping='probe' needs labels of two classes or more: choose 'loss' or None")
-        if y is not None and len(y) != len(seqs):
-            raise ValueError(f"there are {len(seqs)} sequences but {len(y)} labels")
 
     def _stopping(self, y: Any) -> str | None:
         if self.early_stopping == "auto":
@@ -381,12 +359,27 @@ class NextStepEncoder(SequenceEncoder):
         with torch.device("meta"):  # no memory for sizes that the weights may not have
             network = self._new_network(len(weights["output.bias"]))
         network.load_state_dict(weights, assign=True)
+        self.network_ = network.to(self._device_here()).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, copy and other processes: the net in the memory of the CPU, which every machine has."""
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = copy.deepcopy(self.network_).cpu()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in vars(self):
+            self.network_ = self.network_.to(self._device_here())
+
+    def _device_here(self) -> torch.device:
+        """Where the net of an encoder that comes from elsewhere is to be."""
         try:
-            device = pick_device(self.device)
+            return pick_device(self.device)
         except ValueError as error:
-            warnings.warn(f"{error}; the net is on the CPU", UserWarning, stacklevel=2)
-            device = torch.device("cpu")
-        self.network_ = network.to(device).eval()
+            warnings.warn(f"{error}; the net is on the CPU", UserWarning, stacklevel=3)
+            return torch.device("cpu")
 
 
 def _kept_epoch(history: dict[str, list[float]]) -> int:

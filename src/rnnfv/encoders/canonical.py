@@ -10,6 +10,7 @@ from sklearn.preprocessing import normalize
 
 from rnnfv.cca import RegularizedCCA
 from rnnfv.encoders._base import SequenceEncoder
+from rnnfv.normalization import PowerNormalizer
 from rnnfv.sequences import Sequences
 
 _BLOCK_VALUES = 1 << 23  # values looked at together: 32 MiB in float32
@@ -27,6 +28,8 @@ class CanonicalSteps(SequenceEncoder, auto_wrap_output_keys=None):  # type: igno
         Fitted; images are its Y.
     n_components : int
         Canonical dimensions to keep, the most correlated first (paper: 500).
+    normalizer : PowerNormalizer, optional
+        Fitted; what the images went through before the CCA.
 
     Notes
     -----
@@ -44,9 +47,10 @@ class CanonicalSteps(SequenceEncoder, auto_wrap_output_keys=None):  # type: igno
     Sequences(n=2, steps=12, dim=3, dtype=float32)
     """
 
-    def __init__(self, cca: RegularizedCCA, n_components: int = 500) -> None:
+    def __init__(self, cca: RegularizedCCA, n_components: int = 500, normalizer: PowerNormalizer | None = None) -> None:
         self.cca = cca
         self.n_components = n_components
+        self.normalizer = normalizer
 
     def fit(self, X: Any, y: Any = None) -> CanonicalSteps:
         """Check that the CCA takes such steps.
@@ -96,7 +100,10 @@ class CanonicalSteps(SequenceEncoder, auto_wrap_output_keys=None):  # type: igno
         return self._mapped(steps), None
 
     def _mapped(self, steps: NDArray[Any]) -> NDArray[np.float32]:
-        variables = self.cca.transform_y(steps.astype(np.float32))[:, : self.n_components]
+        images = steps.astype(np.float32)
+        if self.normalizer is not None:
+            images = self.normalizer.transform(images)
+        variables = self.cca.transform_y(images)[:, : self.n_components]
         return (normalize(variables) * np.sqrt(variables.shape[1])).astype(np.float32)
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
-from rnnfv.distributed import LOCAL, Engine, Tell, Worker
+from rnnfv.distributed import Engine, LocalEngine, Tell
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.recipes._action_chain import Chain, Part
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.comparison import Choice, Result, evaluate
@@ -50,7 +51,7 @@ class _Done(NamedTuple):
 
 @dataclass(frozen=True)
 class Cells:
-    """Does cells, here or elsewhere; it is itself what makes a worker of an engine (`Engine.map`).
+    """Does cells, here or elsewhere.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class Cells:
     data: LabelledSequences
     settings: Settings
     transfer: Pipeline | None
-    through: RegularizedCCA | None
+    through: CanonicalSteps | None
     reverse_test: bool
     hands_on: bool
     work: Work
@@ -80,8 +81,9 @@ class Cells:
         """The figures of each cell, in their order; those that are kept are not made again."""
         figures = [self.work.part(cell.split).found(cell.name) for cell in cells]
         missing = [i for i, found in enumerate(figures) if found is None]
-        worker = self if engine is LOCAL else replace(self, work=NO_WORK)
-        with closing(engine.map(worker, [cells[i] for i in missing], batch=1)) as outcomes:
+        is_here = isinstance(engine, LocalEngine)
+        make_worker = (lambda: self._worker) if is_here else partial(_Worker, replace(self, work=NO_WORK))
+        with closing(engine.map(make_worker, [cells[i] for i in missing], batch=1)) as outcomes:
             for n, (k, done) in enumerate(outcomes, start=1):
                 cell = cells[missing[k]]
                 if done.fitted is not None:
@@ -91,33 +93,54 @@ class Cells:
                 report(f"{cell} is done, {n} of {len(missing)}")
         return figures
 
-    def __call__(self) -> Worker:
-        chains: dict[str, Chain] = {}
+    @cached_property
+    def _worker(self) -> _Worker:
+        """The one of this process, which keeps what it has prepared from one call of `do` to the next."""
+        return _Worker(self)
 
-        def work(cells: Sequence[Cell], tell: Tell) -> Iterator[tuple[int, Any]]:
-            split = None
-            for i, cell in enumerate(cells):
-                if cell.split != split:  # the prepared sequences of one split at a time are in memory
-                    split = cell.split
-                    train, test = (self.data.part(split, which) for which in ("train", "test"))
-                    if split not in chains:
-                        part = self.work.part(split)
-                        chains[split] = Chain(self.settings, train, self.transfer, self.through, part)
-                    chain = chains[split]
-                    prepared = chain.prepare(train), chain.prepare(test)
-                yield i, self._done(chain, cell, prepared, test)
 
-        return work
+class _Worker:
+    """Does cells in one process.
 
-    def _done(self, chain: Chain, cell: Cell, prepared: tuple[Part, Part], test: Part) -> _Done:
-        work = self.work.part(cell.split).part(cell.name)
+    What all poolings of a split share is fitted once; its prepared sequences are in memory for one split at a time.
+    """
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+        self._chains: dict[str, Chain] = {}
+        self._split, self._prepared = "", dict[str, Part]()
+
+    def __call__(self, cells: Sequence[Cell], tell: Tell) -> Iterator[tuple[int, _Done]]:
+        for i, cell in enumerate(cells):
+            yield i, self._done(cell)
+
+    def _chain(self, split: str) -> Chain:
+        if split not in self._chains:
+            to_do = self._cells
+            train, work = to_do.data.part(split, "train"), to_do.work.part(split)
+            self._chains[split] = Chain(to_do.settings, train, to_do.transfer, to_do.through, work)
+        return self._chains[split]
+
+    def _part(self, split: str, which: str) -> Part:
+        """A part of a split, prepared."""
+        if split != self._split:
+            self._split, self._prepared = split, {}
+        if which not in self._prepared:
+            self._prepared[which] = self._chain(split).prepare(self._cells.data.part(split, which))
+        return self._prepared[which]
+
+    def _done(self, cell: Cell) -> _Done:
+        to_do, chain, train = self._cells, self._chain(cell.split), self._part(cell.split, "train")
+        work = to_do.work.part(cell.split).part(cell.name)
         if cell.choice is None:
-            return _Done(asdict(chain.choose(cell.pooling, prepared[0], work)))
-        result = evaluate(chain.candidate(cell.pooling), cell.choice, *prepared, cell.seed, work)
+            return _Done(asdict(chain.choose(cell.pooling, train, work)))
+        test = self._part(cell.split, "test")
+        result = evaluate(chain.candidate(cell.pooling), cell.choice, train, test, cell.seed, work)
         pipeline = chain.whole(result.pipeline)
         figures: dict[str, Any] = {"accuracy": result.accuracy, "dim": result.dim}
-        if self.reverse_test:
-            backwards = pipeline.predict(test[0].reversed())
-            figures["reversed"] = 100 * float(np.mean(backwards == test[1]))
+        if to_do.reverse_test:
+            seqs, labels, _ = to_do.data.part(cell.split, "test")
+            backwards = pipeline.predict(seqs.reversed())
+            figures["reversed"] = 100 * float(np.mean(backwards == labels))
             figures["changed"] = 100 * float(np.mean(backwards != result.predictions))
-        return _Done(figures, (pipeline, result) if self.hands_on else None)
+        return _Done(figures, (pipeline, result) if to_do.hands_on else None)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.encoders.steps import StepPreprocessor
 from rnnfv.recipes._work import NO_WORK, Work
@@ -42,7 +41,7 @@ class Chain:
     train : tuple of (Sequences, labels, groups)
         What all poolings share is fitted on it.
     transfer : Pipeline, optional
-    through : RegularizedCCA, optional
+    through : CanonicalSteps, optional
         See `evaluate_actions`.
     work : Work
         Keeps what all poolings share.
@@ -53,7 +52,7 @@ class Chain:
         settings: Settings,
         train: Part,
         transfer: Pipeline | None = None,
-        through: RegularizedCCA | None = None,
+        through: CanonicalSteps | None = None,
         work: Work = NO_WORK,
     ) -> None:
         if transfer is not None and through is not None:
@@ -66,13 +65,13 @@ class Chain:
         self._preparation, self._choices = self._shared(train, transfer, through, work)
 
     def _shared(
-        self, train: Part, transfer: Pipeline | None, through: RegularizedCCA | None, work: Work
+        self, train: Part, transfer: Pipeline | None, through: CanonicalSteps | None, work: Work
     ) -> tuple[StepPreprocessor | CanonicalSteps | None, dict[str, list[Any]]]:
         """The preparation that all poolings share, and what may be chosen for each behind it."""
         if transfer is not None:
             return transfer["prepare"], {}
         if through is not None:
-            return CanonicalSteps(through).fit(train[0]), {}
+            return through.fit(train[0]), {}
         choices = self._preparations()
         if all(len(values) == 1 for values in choices.values()):
             made = StepPreprocessor(**{name: values[0] for name, values in choices.items()})

@@ -57,6 +57,11 @@ class ChainFolder:
     def _format(self) -> str:
         return f"rnnfv-{Path(self.record).stem}"
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that can be in it; * is any one name."""
+        return (self.record, *(f"{part}/{file}" for part in self.parts for file in MODEL_FILES), f"{_BACKBONE}/*")
+
     def write(
         self,
         folder: Path,

@@ -19,7 +19,15 @@ from rich.progress import Progress, TextColumn
 from rnnfv import __version__
 from rnnfv.recipes._job import is_sealed, progress_bar, read_json, sealed, write_json
 from rnnfv.recipes._videos import Video
-from rnnfv.storage import atomic_file, file_identity, one_writer, read_features, remove_folder, write_features
+from rnnfv.storage import (
+    atomic_file,
+    check_same_job,
+    file_identity,
+    one_writer,
+    read_features,
+    remove_folder,
+    write_features,
+)
 
 __all__ = ["ExtractionJob", "ExtractionSummary", "VideoFeatures"]
 
@@ -174,12 +182,9 @@ class ExtractionJob:
             if self._report.exists() or any(self._out.glob("part-*")):
                 raise ValueError(f"{self._out} holds files that are not of this job: give another output")
             write_json(record, self._description)
-        elif found != self._description:
-            keys = self._description if isinstance(found, dict) else ()
-            other = ", ".join(key for key in keys if found.get(key) != self._description[key])
-            raise ValueError(
-                f"{self._out} holds another job's features (other {other}): give another output, or delete that folder"
-            )
+        else:
+            of_another = f"{self._out} holds another job's features"
+            check_same_job(found, self._description, of_another, "give another output, or delete that folder")
 
     def _add(self, i: int, outcome: VideoFeatures) -> None:
         """Take a video's outcome, and write its shard if it was the last one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from rnnfv.recipes._job import read_json, write_json
 from rnnfv.storage import (
     ModelFolderError,
     as_path,
+    check_same_job,
     ends_identity,
     file_identity,
     is_remote,
@@ -29,6 +30,7 @@ from rnnfv.storage import (
 
 __all__ = ["NO_WORK", "Work", "job_of", "open_work"]
 
+_RECORD = "job.json"  # of which job the folder is
 _LARGE = 1 << 26  # bytes from which on a file is not read as a whole to know it again
 
 T = TypeVar("T")
@@ -44,13 +46,16 @@ class Work:
     ----------
     folder : Path or None
         None keeps nothing.
+    ends_others : bool
+        Whether the first process goes on alone when there is nothing to train together any more, as in a command.
     """
 
     folder: Path | None
+    ends_others: bool = False
 
     def part(self, name: str) -> Work:
         """A part of the job, whose stages have names of their own."""
-        return Work(None if self.folder is None else self.folder / quote(name, safe=""))
+        return replace(self, folder=None if self.folder is None else self.folder / quote(name, safe=""))
 
     def found(self, name: str) -> Any:
         """The figures kept under this name; None where there are none.
@@ -81,8 +86,7 @@ class Work:
         if value is not None:
             return value
         made = make(self.part(name))
-        if self.folder is not None:
-            made = join().from_first(lambda: made)  # all processes must choose alike by it
+        made = join().from_first(lambda: made)  # all processes must choose alike by it
         self.keep(name, made)
         return made
 
@@ -107,8 +111,8 @@ class Work:
         return None if self.folder is None else self.folder / f"{quote(name, safe='')}.checkpoint"
 
     def leave_unless_first(self) -> None:
-        """From here on nothing is trained together: end this process well, unless it is the first, which goes on."""
-        if self.folder is not None and place()[0] > 0:
+        """From here on nothing is trained together: where one goes on, end this process well unless it is the first."""
+        if self.ends_others and place()[0] > 0:
             raise SystemExit(0)
 
     def _figures_file(self, name: str) -> Path:
@@ -121,7 +125,9 @@ NO_WORK = Work(None)
 
 @contextmanager
 def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
-    """Open the folder of a job's unfinished work, `OUTPUT.unfinished`; delete it when the block ends well.
+    """Open the folder of a command's unfinished work, `OUTPUT.unfinished`; delete it when the block ends well.
+
+    Of several processes the first goes on alone when a net is trained (`Work.leave_unless_first`), kept or not.
 
     Parameters
     ----------
@@ -138,21 +144,23 @@ def open_work(output: Path | None, job: dict[str, Any]) -> Iterator[Work]:
         If another program is at it.
     """
     if output is None or is_remote(as_path(output)):
-        yield NO_WORK
+        yield Work(None, ends_others=True)
         return
     folder = Path(f"{output.resolve()}.unfinished")
     if place()[0] > 0:
-        yield Work(folder)
+        yield Work(folder, ends_others=True)
         return
     with one_writer(folder / ".lock", output):
         _check_job(folder, job)
-        yield Work(folder)
+        yield Work(folder, ends_others=True)
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != ".lock":
+            elif path.name not in (".lock", _RECORD):
                 path.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+        (folder / _RECORD).unlink()  # last: without it, what a kill left would be a stranger's
+    with suppress(OSError):  # another program may have begun here since the lock was let go
+        folder.rmdir()
 
 
 def job_of(command: str, settings: dict[str, Any], files: Mapping[str, Path | None]) -> dict[str, Any]:
@@ -182,17 +190,13 @@ def _identity(path: Path) -> list[Any]:
 
 def _check_job(folder: Path, job: dict[str, Any]) -> None:
     """Note which job it is, or see that it is the same."""
-    record = folder / "job.json"
+    record = folder / _RECORD
     found = read_json(record)
     if found is None:
         strangers = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
         if strangers:
             raise ValueError(f"{folder} holds files that are not of this job ({strangers[0]}): move them away")
         write_json(record, job)
-    elif found != job:
-        names = {**job, **found} if isinstance(found, dict) else job
-        other = ", ".join(name for name in names if not isinstance(found, dict) or found.get(name) != job.get(name))
-        raise ValueError(
-            f"{folder} holds the unfinished work of another job (other {other}): "
-            "delete that folder, or give another output"
-        )
+    else:
+        of_another = f"{folder} holds the unfinished work of another job"
+        check_same_job(found, job, of_another, "delete that folder, or give another output")

@@ -8,10 +8,10 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import check_splits
 from rnnfv.distributed import LOCAL, Engine
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.metrics import mean_accuracy
 from rnnfv.processes import refuse_several
 from rnnfv.recipes._action_cells import Cell, Cells
@@ -74,6 +74,9 @@ class Settings:
     jobs: int | None = None
 
     def __post_init__(self) -> None:
+        twice = [name for i, name in enumerate(self.poolings) if name in self.poolings[:i]]
+        if twice:
+            raise ValueError(f"the pooling {twice[0]!r} is named twice: name it once")
         unknown = [name for name in self.poolings if name not in POOLINGS]
         if unknown:
             raise ValueError(f"there is no pooling {unknown[0]!r}: choose among {', '.join(POOLINGS)}")
@@ -151,7 +154,7 @@ def evaluate_actions(
     settings: Settings,
     *,
     transfer: Pipeline | None = None,
-    through: RegularizedCCA | None = None,
+    through: CanonicalSteps | None = None,
     allow_overlap: bool = False,
     reverse_test: bool = False,
     engine: Engine = LOCAL,
@@ -170,9 +173,9 @@ def evaluate_actions(
     transfer : Pipeline, optional
         A fitted recogniser of another data set, whose preparation and net are taken as they are; only what stands
         behind the net is fitted (SPEC S12).
-    through : RegularizedCCA, optional
-        Of image vectors (its Y) that the features' backbone made: every step is mapped by it, in place of the usual
-        preparation (SPEC S8).
+    through : CanonicalSteps, optional
+        Not fitted; its CCA is of image vectors that the features' backbone made. It maps every step, in place of the
+        usual preparation (SPEC S8).
     allow_overlap : bool
         Go on where a group is in both parts of a split.
     reverse_test : bool
@@ -182,9 +185,11 @@ def evaluate_actions(
     report : callable
         Is told what is done.
     keep : callable, optional
-        Is handed every fitted pooling.
+        Is handed every pooling that is fitted in this call. Those whose figures ``work`` has kept from an earlier call
+        are not fitted again, and not handed on.
     work : Work
-        Keeps the figures of every fit, which is then done once, and what is finished of the fit under way.
+        Keeps the figures of every fit, which is then done once; and where it is done in this process, what is finished
+        of the fit under way.
 
     Returns
     -------
@@ -226,7 +231,7 @@ def fit_action(
     train: Part,
     settings: Settings,
     seed: int = 0,
-    through: RegularizedCCA | None = None,
+    through: CanonicalSteps | None = None,
     work: Work = NO_WORK,
 ) -> Pipeline:
     """Fit one pooling, the first of the settings, on all the given sequences.
@@ -236,7 +241,7 @@ def fit_action(
     train : tuple of (Sequences, labels, groups)
     settings : Settings
     seed : int
-    through : RegularizedCCA, optional
+    through : CanonicalSteps, optional
         See `evaluate_actions`.
     work : Work
         Keeps what was chosen, the preparation and the encoder.

@@ -228,7 +228,7 @@ def fit(chosen_from: Candidate, choice: Choice, train: Any, seed: int, work: Wor
     Returns
     -------
     Pipeline
-        Under torchrun with a folder of work, only the first process returns: the others have done their share.
+        Under torchrun, with the work of a command, only the first process returns: the others have done their share.
     """
     X, y, groups = train
     pipeline = clone(chosen_from.pipeline).set_params(**choice.parameters)

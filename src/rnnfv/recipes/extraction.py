@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.distributed import LOCAL, Engine, Tell
+from rnnfv.distributed import LOCAL, Engine, LocalEngine, Tell
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
@@ -96,7 +96,7 @@ def extract_features(
     videos = list_videos(Path(source), None if manifest is None else Path(manifest))
     origin = {"backbone": backbone.description(), "sampling": asdict(sampling)}
     job = ExtractionJob(videos, origin, {"decoder": decoder_version("PyAV", "av")}, as_path(out), shard_size)
-    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    make = (lambda: backbone) if make_backbone is None or isinstance(engine, LocalEngine) else make_backbone
     workers = engine.processes if workers is None else workers
     worker = NetWorker(make, backbone.description(), partial(_read, sampling, workers))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=_AT_ONCE, tell=tell), "frames", progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnfv.distributed import LOCAL, Engine
+from rnnfv.distributed import LOCAL, Engine, LocalEngine
 from rnnfv.recipes._extraction_job import ExtractionJob, ExtractionSummary, VideoFeatures
 from rnnfv.recipes._extraction_net import NetWorker, count_workers, decoder_version, outcome_of, vectors_of
 from rnnfv.recipes._videos import list_videos
@@ -21,7 +21,7 @@ from rnnfv.video.ahead import Block, End, Failed, decode_ahead
 if TYPE_CHECKING:
     from rnnfv.video.backbones import Backbone
 
-__all__ = ["extract_pictures"]
+__all__ = ["extract_pictures", "through_net"]
 
 _AT_ONCE = 32  # pictures handed to the backbone, at most
 
@@ -88,7 +88,7 @@ def extract_pictures(
     versions = {"decoder": decoder_version("Pillow", "pillow")}
     together = max(n for n in range(1, _AT_ONCE + 1) if shard_size % n == 0)
     job = ExtractionJob(pictures, origin, versions, as_path(out), shard_size, together=together)
-    make = (lambda: backbone) if make_backbone is None or engine is LOCAL else make_backbone
+    make = (lambda: backbone) if make_backbone is None or isinstance(engine, LocalEngine) else make_backbone
     workers = engine.processes if workers is None else workers
     worker = NetWorker(make, backbone.description(), partial(_read, workers, together))
     return job.run(lambda paths, tell: engine.map(worker, paths, batch=shard_size, tell=tell), "pictures", progress)
@@ -116,13 +116,27 @@ def _read(
             left[k] -= 1
             if left[k] == 0:
                 group = {i: frames.pop(i) for i in range(k * together, (k + 1) * together) if i in frames}
-                yield from _through_net(group, backbone, tell)
+                yield from through_net(group, backbone, tell)
 
 
-def _through_net(
-    frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None]
+def through_net(
+    frames: dict[int, NDArray[np.uint8]], backbone: Backbone, tell: Callable[[int], None] = lambda count: None
 ) -> Generator[tuple[int, VideoFeatures]]:
-    """Pictures of one shape are a batch."""
+    """Make the vectors of prepared pictures; those of one shape are a batch.
+
+    Parameters
+    ----------
+    frames : dict of ndarray of shape (1, h, w, 3), uint8
+        By number, as ``backbone.prepare`` made them.
+    backbone : Backbone
+    tell : callable
+        Told how many more pictures were seen by the backbone.
+
+    Yields
+    ------
+    (int, VideoFeatures)
+        The number of each picture and what came of it: features of shape (1, dim), or a reason.
+    """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i, frame in frames.items():
         by_shape.setdefault(frame.shape, []).append(i)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +60,8 @@ def predict_videos(
     device: str = "auto",
     workers: int | None = None,
     progress: bool = False,
+    backbone: Backbone | None = None,
+    on_frames: Callable[[int], None] = lambda count: None,
 ) -> Generator[tuple[int, Prediction]]:
     """Name the actions in videos.
 
@@ -80,6 +82,10 @@ def predict_videos(
         As for `rnnfv.recipes.extraction.extract_features`.
     progress : bool
         Show a bar on stderr.
+    backbone : Backbone, optional
+        As ``recognizer.backbone(device)`` gave it, where that is not to be made anew.
+    on_frames : callable
+        Is told how many more frames were seen by the backbone. What it raises ends everything.
 
     Yields
     ------
@@ -96,13 +102,13 @@ def predict_videos(
     if explained:
         check_explainable(recognizer)
     videos = [Path(path) for path in paths]
-    backbone = recognizer.backbone(device)
+    net = recognizer.backbone(device) if backbone is None else backbone
     sampling = cast(Sampling, recognizer.sampling)  # a recogniser with a backbone has it
     with progress_bar(progress, TextColumn("")) as bar:
         task = bar.add_task("recognising", total=len(videos))
-        with closing(read_features_of(videos, backbone, sampling, workers)) as outcomes:
+        with closing(read_features_of(videos, net, sampling, workers, on_frames)) as outcomes:
             for i, outcome in outcomes:
-                yield i, _predict(recognizer, backbone, videos[i], outcome, explained)
+                yield i, _predict(recognizer, net, videos[i], outcome, explained)
                 bar.advance(task)
 
 

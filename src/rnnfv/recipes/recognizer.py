@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from rnnfv.cca import RegularizedCCA
 from rnnfv.datasets.labelled import load_labelled
 from rnnfv.datasets.manifest import Manifest, read_manifest
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.recipes._chain_folder import ChainFolder
 from rnnfv.recipes._scores import by_class
 from rnnfv.recipes._work import NO_WORK, Work
@@ -186,7 +186,7 @@ def fit_recognizer(
     split: str | None = None,
     weights: str | Path | None = None,
     mean: str | Path | None = None,
-    through: RegularizedCCA | None = None,
+    through: CanonicalSteps | None = None,
     skip_missing: bool = False,
     work: Work = NO_WORK,
 ) -> ActionRecognizer:
@@ -206,12 +206,12 @@ def fit_recognizer(
         The backbone's file of weights, which `ActionRecognizer.save` copies. Without it the recogniser takes features.
     mean : str or Path, optional
         The file of the mean cube, where C3D was made with one; then it must be given with the weights.
-    through : RegularizedCCA, optional
+    through : CanonicalSteps, optional
         Maps every step, as `rnnfv.recipes.action.evaluate_actions` says.
     skip_missing : bool
         Leave out items that have no features.
     work : Work
-        Keeps what is finished. Under torchrun, and with a folder of work, only the first process returns.
+        Keeps what is finished. Under torchrun, with the work of a command, only the first process returns.
 
     Returns
     -------

@@ -14,11 +14,21 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import normalize
 
 from rnnfv.cca import RegularizedCCA, cca_path
-from rnnfv.datasets.captions import Captions
 from rnnfv.distributed import LOCAL, Engine
+from rnnfv.encoders.canonical import CanonicalSteps
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
+from rnnfv.normalization import PowerNormalizer
 from rnnfv.processes import refuse_several
 from rnnfv.recipes._chain_folder import ChainFolder
+from rnnfv.recipes._retrieval_choices import (
+    EpochJudge,
+    Pairs,
+    common,
+    image_normalizer,
+    pairs_of,
+    recall_of,
+    total_recall,
+)
 from rnnfv.recipes._work import NO_WORK, Work
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.sentence_settings import SentenceSettings, is_net
@@ -40,47 +50,11 @@ __all__ = [
     "words_of",
 ]
 
-_PARTS = {"sentences": Pipeline, "cca": RegularizedCCA}
+_PARTS = {"sentences": Pipeline, "cca": RegularizedCCA, "images": PowerNormalizer}
 FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
 ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 _FALLS, _FALLEN = 2, 0.99  # so many etas in a row that are no better, or one below that share of the best, end a search
 _IN_MEMORY = 8 << 30  # bytes of all vectors up to which they are kept; beyond it smaller sums of them are streamed
-_QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which an epoch is judged, and how many at most
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Sentences and the images that they describe.
-
-    Attributes
-    ----------
-    texts : list of sentences, m of them
-        Raw, or cut into words.
-    images : ndarray of shape (n, d)
-        Image vectors.
-    image_of_sentence : ndarray of shape (m,), int64
-    """
-
-    texts: Texts
-    images: NDArray[Any]
-    image_of_sentence: NDArray[np.int64]
-
-    def images_of(self, sentences: slice = slice(None)) -> NDArray[Any]:
-        """The image vector of each sentence: (m, d)."""
-        return self.images[self.image_of_sentence[sentences]]
-
-
-def pairs_of(captions: Captions, vectors: NDArray[Any]) -> Pairs:
-    """The pairs of a part of a data set.
-
-    Parameters
-    ----------
-    captions : Captions
-        The part.
-    vectors : ndarray of shape (N, d)
-        Of all images of the data set.
-    """
-    return Pairs(captions.sentences, np.asarray(vectors[captions.rows], np.float32), captions.image_of_sentence)
 
 
 @dataclass(frozen=True)
@@ -93,12 +67,15 @@ class RetrievalModel:
         From sentences to vectors, as `rnnfv.recipes.sentences.fit_sentence_side` gives it.
     cca : RegularizedCCA
         Sentences are its X, images its Y.
+    images : PowerNormalizer
+        What image vectors go through before the CCA.
     note : dict
         Plain JSON values: how the model was fitted and what was chosen.
     """
 
     sentences: Pipeline
     cca: RegularizedCCA
+    images: PowerNormalizer
     note: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
@@ -114,18 +91,18 @@ class RetrievalModel:
         ModelFolderError
             If the folder holds other things.
         """
-        FOLDER.write(Path(folder), {"sentences": self.sentences, "cca": self.cca}, {"note": self.note})
+        FOLDER.write(Path(folder), {name: getattr(self, name) for name in _PARTS}, {"note": self.note})
 
     def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
         """Unit vectors of sentences in the common space: (n, k)."""
         blocks = (self.cca.transform(block) for _, block in encoded_blocks(self.sentences, texts))
-        return np.concatenate([_common(self.cca, block) for block in blocks])
+        return np.concatenate([common(self.cca, block) for block in blocks])
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Unit vectors of images in the common space: (n, k)."""
         if (width := vectors.shape[1]) != (fitted := len(self.cca.y_mean_)):
             raise ValueError(f"image vectors have {width} values, but the model was fitted on {fitted}")
-        return _common(self.cca, self.cca.transform_y(np.asarray(vectors, np.float32)))
+        return common(self.cca, self.cca.transform_y(self.images.transform(np.asarray(vectors, np.float32))))
 
 
 def report_of(sentences: NDArray[Any], images: NDArray[Any], image_of_sentence: NDArray[Any]) -> dict[str, Any]:
@@ -143,11 +120,6 @@ def report_of(sentences: NDArray[Any], images: NDArray[Any], image_of_sentence: 
     return report
 
 
-def total_recall(report: dict[str, Any]) -> float:
-    """The sum of the six recalls of annotation and search: the figure by which everything is chosen."""
-    return float(sum(report[task][f"r@{k}"] for task in ("annotation", "search") for k in (1, 5, 10)))
-
-
 def load_retrieval(folder: str | Path) -> RetrievalModel:
     """Read a model from the folder that `RetrievalModel.save` wrote. No code comes from there.
 
@@ -160,11 +132,11 @@ def load_retrieval(folder: str | Path) -> RetrievalModel:
     note = record.get("note")
     if not isinstance(note, dict):
         FOLDER.fail(Path(folder), f"{FOLDER.record} does not tell how the model was fitted")
-    return RetrievalModel(estimators["sentences"], estimators["cca"], note)
+    return RetrievalModel(**estimators, note=note)
 
 
-def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:
-    """The CCA of a saved model, to map frames by (SPEC S8), if the same backbone made its images and the frames.
+def image_side(folder: str | Path, features: str | Path) -> CanonicalSteps:
+    """What maps frames as a saved model maps images (SPEC S8), if the same backbone made both.
 
     Parameters
     ----------
@@ -184,7 +156,7 @@ def image_side(folder: str | Path, features: str | Path) -> RegularizedCCA:
         raise ValueError(
             f"{made['name']} made {features}, but {wanted['name']} the images of {folder}, or other settings"
         )
-    return model.cca
+    return CanonicalSteps(model.cca, normalizer=model.images)
 
 
 # -- fitting ---------------------------------------------------------------------------------------
@@ -203,7 +175,9 @@ def fit_retrieval(
     report: Callable[[str], None] = lambda text: None,
     work: Work = NO_WORK,
 ) -> RetrievalModel:
-    """Fit a sentence encoder and the CCA with images; the epoch and eta are those of the highest recall in validation.
+    """Fit a sentence encoder and the CCA with images.
+
+    The epoch, eta and the power of the image vectors are those of the highest recall in validation.
 
     Parameters
     ----------
@@ -222,20 +196,23 @@ def fit_retrieval(
     report : callable
         Told what is going on.
     work : Work
-        Keeps the encoder. Under torchrun, and with a folder of work, only the first process returns.
+        Keeps the encoder. Under torchrun, with the work of a command, only the first process returns.
 
     Returns
     -------
     RetrievalModel
-        Its note has ``"chosen"``: eta, the recall in validation of each that was tried, and the epoch.
+        Its note has ``"chosen"``: eta, the recall in validation of each that was tried, the power and the epoch.
     """
     if not etas:
         raise ValueError("there is no eta to choose from: give one or more")
     if not is_net(settings.encoder):
         refuse_several(f"{settings.encoder} trains no net")
+    report("choosing the power of the image vectors")
+    normalizer = image_normalizer(train, validation, etas)
+    train, validation = train.normalized(normalizer), validation.normalized(normalizer)
     judge = None
     if is_net(settings.encoder) and settings.epochs > 1:
-        judge = _EpochJudge(train, validation, settings.epochs, etas, report)
+        judge = EpochJudge(train, validation, settings.epochs, etas, report)
     report("fitting the encoder")
     learnt_from = train.texts if corpus is None else corpus
     side = fit_sentence_side(settings, reader, learnt_from, seed=seed, judge=judge, work=work)
@@ -246,10 +223,10 @@ def fit_retrieval(
     vectors = encode(side, validation.texts)
     path = _path(side, train, sorted(etas, reverse=True), engine, report)
     best, recalls = _best_of(path, vectors, validation, report)
-    chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls}
+    chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls, "image power": normalizer.alpha}
     if is_net(settings.encoder):
         chosen["epoch"] = side["encoder"].best_epoch_
-    return RetrievalModel(side, best, {"settings": asdict(settings), "seed": seed, "chosen": chosen})
+    return RetrievalModel(side, best, normalizer, {"settings": asdict(settings), "seed": seed, "chosen": chosen})
 
 
 def words_of(model: RetrievalModel, dim: int = 300) -> SentenceReader:
@@ -282,7 +259,7 @@ def _best_of(
     recalls: list[tuple[float, float]] = []
     highest, since = -math.inf, 0
     for cca in path:
-        recall = _recall(cca, vectors, validation)
+        recall = recall_of(cca, vectors, validation)
         report(f"eta {cca.regularization:g}: recalls sum to {recall:.1f} in validation")
         recalls.append((cca.regularization, recall))
         since += 1
@@ -291,41 +268,6 @@ def _best_of(
         if since == _FALLS or recall < _FALLEN * highest:
             break
     return best, recalls
-
-
-class _EpochJudge:
-    """The recall in validation after every epoch whose number is a power of two, and after the last one.
-
-    By a random sample of the vectors' numbers, and of many sentences an evenly spaced part, for which the CCA is quick.
-    """
-
-    def __init__(
-        self, train: Pairs, validation: Pairs, epochs: int, etas: Sequence[float], report: Callable[[str], None]
-    ) -> None:
-        self.validation, self.epochs, self.etas, self.report = validation, epochs, etas, report
-        chosen = range(0, len(train.texts), -(-len(train.texts) // _QUICK_SENTENCES))
-        self.train = Pairs([train.texts[i] for i in chosen], train.images, train.image_of_sentence[chosen])
-
-    def __call__(self, side: Pipeline) -> float:
-        epoch = len(side["encoder"].history_["loss"])
-        if epoch & (epoch - 1) and epoch < self.epochs:
-            return math.nan
-        train, validation = (_sampled(side, pairs.texts) for pairs in (self.train, self.validation))
-        recall = max(
-            _recall(cca, validation, self.validation) for cca in cca_path(train, self.train.images_of(), self.etas)
-        )
-        self.report(f"epoch {epoch} of {self.epochs}: recalls sum to {recall:.1f} in validation, by a sample")
-        return recall
-
-
-def _sampled(side: Pipeline, texts: Texts) -> NDArray[np.float32]:
-    """A few columns of the sentences' vectors, always the same."""
-    parts = []
-    for _, block in encoded_blocks(side, texts):
-        width = block.shape[1]
-        columns = np.random.default_rng(0).choice(width, min(width, _QUICK_COORDINATES), replace=False)
-        parts.append(block[:, np.sort(columns)])
-    return np.concatenate(parts)
 
 
 def _path(
@@ -364,14 +306,3 @@ class _Encoded:
         images = self.train.images_of(part)
         for rows, block in encoded_blocks(self.side, self.train.texts[part]):
             yield block, images[rows]
-
-
-def _recall(cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs) -> float:
-    sentences, images = _common(cca, cca.transform(vectors)), _common(cca, cca.transform_y(pairs.images))
-    return total_recall(retrieval_report(Cosines(sentences, images), pairs.image_of_sentence))
-
-
-def _common(cca: RegularizedCCA, variables: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Canonical variables as they are compared: times their correlations, of length one (SPEC S19)."""
-    scaled: NDArray[np.float32] = normalize(variables * cca.correlations_.astype(np.float32))
-    return scaled

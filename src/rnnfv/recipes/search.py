@@ -17,9 +17,9 @@ from rnnfv.recipes.retrieval import FOLDER, load_retrieval
 from rnnfv.recipes.sentences import encoded_blocks
 from rnnfv.storage import VectorIndex, as_path, file_identity, one_writer, open_index, read_all_features
 from rnnfv.storage.index import local_folder
-from rnnfv.video.backbones import from_description
+from rnnfv.video.backbones import Backbone, from_description
 
-__all__ = ["IMAGES", "SENTENCES", "Searcher", "picture_files"]
+__all__ = ["IMAGES", "SENTENCES", "Searcher", "nearest", "picture_files", "pictures_of"]
 
 IMAGES, SENTENCES = "images", "sentences"
 _ROWS = 50_000  # items appended together
@@ -88,7 +88,7 @@ class Searcher:
             lines = (text for text in texts if text.strip())
             while some := list(islice(lines, _ROWS)):
                 new = [text for text in dict.fromkeys(some) if text not in known and text not in unknown]
-                unknown.update(new[i] for i in self._without_words(new))
+                unknown.update(new[i] for i in self.without_words(new))
                 if new := [text for text in new if text not in unknown]:
                     yield new, self.model.encode_sentences(new)
 
@@ -104,18 +104,17 @@ class Searcher:
         ValueError
             If no word of the sentence is known, or the index is of another kind or of other models, or damaged.
         """
-        opened = self._open(index, IMAGES)
-        if self._without_words([sentence]):
+        opened = self.open(index, IMAGES)
+        pictures = pictures_of(opened)
+        if self.without_words([sentence]):
             raise ValueError(f"no word of {sentence!r} is known: say it in other words")
-        found = _found(opened, self.model.encode_sentences([sentence]), top)
-        pictures = opened.metadata.get("pictures")
-        if not isinstance(pictures, str):
-            raise ValueError(f"{index} does not name the folder of its pictures as a text: index again")
+        (found,) = nearest(opened, self.model.encode_sentences([sentence]), top)
         return found, pictures
 
     def find_sentences(self, image: NDArray[Any], index: str | Path, top: int = 10) -> list[tuple[str, float]]:
         """The sentences nearest to an image vector of shape (d,), best first."""
-        return _found(self._open(index, SENTENCES), self.model.encode_images(image[None]), top)
+        (found,) = nearest(self.open(index, SENTENCES), self.model.encode_images(image[None]), top)
+        return found
 
     def picture_vector(self, picture: str | Path, weights: str | Path | None = None) -> NDArray[Any]:
         """The image vector of a picture file, by the backbone that made the models' image vectors: shape (d,).
@@ -131,6 +130,20 @@ class Searcher:
         ValueError
             If the models do not know their backbone, its weights are missing, or the picture cannot be read.
         """
+        backbone = self.picture_backbone(weights)
+        with tempfile.TemporaryDirectory() as folder:
+            extract_pictures(picture, backbone, folder, workers=0)
+            vector: NDArray[Any] = read_all_features(folder).sequences.values[0].copy()
+        return vector
+
+    def picture_backbone(self, weights: str | Path | None = None, device: str = "auto") -> Backbone:
+        """Make the backbone that made the models' image vectors, which are those of pictures.
+
+        Raises
+        ------
+        ValueError
+            If the models do not know their backbone, or its weights are missing.
+        """
         notes = [model.note.get("backbone") for model in self.model.models]
         if notes[0] is None or any(note != notes[0] for note in notes):
             raise ValueError(
@@ -140,14 +153,10 @@ class Searcher:
             raise ValueError(
                 f"the weights of {notes[0]['name']}, {notes[0]['weights']['file']}, are needed: give --weights"
             )
-        backbone = from_description(notes[0], weights)
-        with tempfile.TemporaryDirectory() as folder:
-            extract_pictures(picture, backbone, folder, workers=0)
-            vector: NDArray[Any] = read_all_features(folder).sequences.values[0].copy()
-        return vector
+        return from_description(notes[0], weights, device=device)
 
-    def _without_words(self, texts: list[str]) -> set[int]:
-        """The sentences of which a model knows no word."""
+    def without_words(self, texts: list[str]) -> set[int]:
+        """The sentences, by number, of which a model knows no word."""
         unknown: set[int] = set()
         for model in self.model.models:
             if "words" in model.sentences.named_steps:
@@ -169,7 +178,7 @@ class Searcher:
         known: set[str] = set()
         index = None
         if not VectorIndex.can_begin(out):
-            index = self._open(out, kind)
+            index = self.open(out, kind)
             if pictures and pictures != index.metadata["pictures"]:
                 raise ValueError(f"the pictures of {out} are in {index.metadata['pictures']!r}: leave --pictures out")
             known = set(index.ids())
@@ -185,7 +194,20 @@ class Searcher:
         index.pack()
         return added
 
-    def _open(self, folder: str | Path, kind: str) -> VectorIndex:
+    def open(self, folder: str | Path, kind: str) -> VectorIndex:
+        """Open an index of these models.
+
+        Parameters
+        ----------
+        folder : str or Path
+        kind : str
+            ``IMAGES`` or ``SENTENCES``.
+
+        Raises
+        ------
+        ValueError
+            If the index is of the other kind or of other models, or damaged.
+        """
         index = open_index(folder)
         if index.metadata.get("kind") != kind:
             raise ValueError(f"{folder} is not an index of {kind}: give one that `rnnfv retrieval index-{kind}` wrote")
@@ -230,6 +252,30 @@ def _gathered(blocks: Iterable[_Block], known: set[str]) -> Iterator[_Block]:
         yield names, np.concatenate(parts)
 
 
-def _found(index: VectorIndex, query: NDArray[np.float32], top: int) -> list[tuple[str, float]]:
-    scores, ids = index.search(query, top)
-    return list(zip(ids[0].tolist(), scores[0].tolist(), strict=True))
+def nearest(index: VectorIndex, queries: NDArray[np.float32], top: int) -> list[list[tuple[str, float]]]:
+    """What is nearest to each of some unit vectors: ids and cosines, best first.
+
+    Parameters
+    ----------
+    index : VectorIndex
+    queries : ndarray of shape (q, k)
+    top : int
+    """
+    scores, ids = index.search(queries, top)
+    return [
+        list(zip(names, cosines, strict=True)) for names, cosines in zip(ids.tolist(), scores.tolist(), strict=True)
+    ]
+
+
+def pictures_of(index: VectorIndex) -> str:
+    """The folder of the pictures of an index of images; empty where none was told.
+
+    Raises
+    ------
+    ValueError
+        If it is no text.
+    """
+    pictures = index.metadata.get("pictures")
+    if not isinstance(pictures, str):
+        raise ValueError(f"{index.folder} does not name the folder of its pictures as a text: index again")
+    return pictures

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 __all__ = ["ENCODERS", "Encoder", "SentenceSettings", "is_net"]
 
@@ -69,6 +69,11 @@ class SentenceSettings:
             raise ValueError(f"{self.encoder} does not see the order of words: reversing them changes nothing")
         if self.ica and (is_net(self.encoder) or self.encoder == "tf-idf"):
             raise ValueError(f"ICA is for mean pooling and mixtures, not for {self.encoder}")
+
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """What decides the result of a fit with one seed: not the device."""
+        return {name: value for name, value in asdict(self).items() if name != "device"}
 
 
 def is_net(encoder: str) -> bool:

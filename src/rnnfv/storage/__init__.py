@@ -12,7 +12,7 @@ from rnnfv.storage.features import (
     refuse_repeated_ids,
     write_features,
 )
-from rnnfv.storage.identity import data_identity, ends_identity, file_identity
+from rnnfv.storage.identity import check_same_job, data_identity, ends_identity, file_identity
 from rnnfv.storage.index import VectorIndex, open_index
 from rnnfv.storage.models import MODEL_FILES, ModelFolderError, load, model_checksum, save
 from rnnfv.storage.remote import as_path, is_remote, local_copy
@@ -27,6 +27,7 @@ __all__ = [
     "as_path",
     "atomic_file",
     "atomic_folder",
+    "check_same_job",
     "count_sequences",
     "data_identity",
     "ends_identity",

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from rnnfv.extras import wanted
 from rnnfv.storage._faiss_layout import check_layout
 from rnnfv.storage.atomic import atomic_folder
 from rnnfv.storage.features import id_column, one_line
@@ -28,10 +29,8 @@ _SAMPLE = 64  # vectors a cell is trained on; faiss wants 39 to 256
 
 def import_faiss() -> Any:
     """The library, or an ImportError that says how to get it."""
-    try:
+    with wanted("search", "searching needs faiss"):
         import faiss
-    except ImportError as error:
-        raise ImportError("searching needs faiss: pip install 'rnnfv[search]'") from error
     return faiss
 
 

@@ -178,6 +178,8 @@ def _telling_of(target: Path) -> Iterator[None]:
         if error.strerror is None or not _is_of_writing(target, error):
             raise  # it says enough by itself, or is of a file that was to be read
         why = "the disk is full; make room, then start again" if error.errno in _FULL else error.strerror
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            why = f"{error.filename} is not a folder"
         told = type(error)(f"{target} cannot be written: {why}")
         told.errno = error.errno
         raise told from error

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["data_identity", "ends_identity", "file_identity"]
+__all__ = ["check_same_job", "data_identity", "ends_identity", "file_identity"]
 
 _EDGE = 1 << 16  # bytes at each end that tell a file from another of the same size
 
@@ -36,6 +36,36 @@ def ends_identity(path: Path) -> list[Any]:
         file.seek(max(0, size - _EDGE))
         digest.update(file.read(_EDGE))
     return [size, digest.hexdigest()]
+
+
+def check_same_job(found: Any, wanted: dict[str, Any], of_another: str, way_out: str) -> None:
+    """See that what an earlier call left is of the job that is to go on.
+
+    Parameters
+    ----------
+    found : object
+        The record that was left, as it was read; it may be damaged.
+    wanted : dict
+        The record of the job that is to go on.
+    of_another, way_out : str
+        What is there and whose it is, and what to do, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the records differ. The message names the entries.
+
+    Examples
+    --------
+    >>> from rnnfv.storage import check_same_job
+    >>> check_same_job({"seed": 1, "epochs": 3}, {"seed": 2, "epochs": 3}, "c.net is of another fit", "delete it")
+    Traceback (most recent call last):
+    ValueError: c.net is of another fit (other seed): delete it
+    """
+    if found != wanted:
+        entries, nothing = found if isinstance(found, dict) else {}, object()
+        other = [name for name in {**entries, **wanted} if entries.get(name, nothing) != wanted.get(name, nothing)]
+        raise ValueError(f"{of_another} (other {', '.join(other)}): {way_out}")
 
 
 def data_identity(value: Any) -> str:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rnnfv.extras import how_to_install
+
 __all__ = ["as_path", "is_remote", "local_copy", "opened", "upload_file", "upload_folder"]
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+?)/*")  # two letters or more: C:/ is a disk of Windows
@@ -74,7 +76,7 @@ def as_path(path: str | Path) -> Path:
         _tell_failures(made.fs)  # imports what the scheme needs
     except ImportError as error:
         raise ImportError(
-            f"{scheme}://{rest} needs more packages ({error}): pip install 'rnnfv[remote]', or that of its scheme"
+            f"{scheme}://{rest} needs more packages ({error}): {how_to_install('remote')}, or that of its scheme"
         ) from error
     except ValueError as error:
         raise ValueError(f"{scheme}://{rest} cannot be opened: {error}") from None

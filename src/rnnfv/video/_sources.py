@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.extras import wanted
+
 __all__ = ["VideoError", "VideoStream", "check_file", "open_file"]
 
 _CAN_LACK = 1  # frames: where B-frames are packed in an .avi, a chunk is counted that shows nothing
@@ -180,8 +182,6 @@ def _seconds(container: Any, stream: Any) -> float | None:
 
 
 def _import_av() -> ModuleType:
-    try:
+    with wanted("video", "reading videos needs PyAV"):
         import av
-    except ImportError as error:
-        raise ImportError("reading videos needs PyAV: pip install 'rnnfv[video]'") from error
     return av

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnfv.extras import wanted
 from rnnfv.video._sources import VideoError, check_file
 from rnnfv.video.files import image_files
 
@@ -20,7 +21,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MOST_NARROW = 100  # a line of pixels, its shorter side made 256, would not fit into memory
 
 
-def read_picture(path: str | Path) -> NDArray[np.uint8]:
+def read_picture(path: str | Path, most_pixels: int | None = None) -> NDArray[np.uint8]:
     """Read a picture as RGB, upright: the orientation that a camera wrote into its EXIF data is applied.
 
     Of an animation, or a file with several pages, it is the first picture. 16-bit greys lose their lower byte.
@@ -30,6 +31,8 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
     ----------
     path : str or Path
         A BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file, whatever its name.
+    most_pixels : int, optional
+        Refuse a picture whose header tells of more, before anything is decoded.
 
     Returns
     -------
@@ -39,21 +42,20 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
     ------
     VideoError
         If there is no such file, it is empty, damaged, cut off or not a picture; if it has more pixels than Pillow
-        reads (179 million), or one side over 100 times the other; or if its pixels are 32-bit numbers, of which
-        nothing tells the range.
+        reads (179 million) or than ``most_pixels``, or one side over 100 times the other; or if its pixels are 32-bit
+        numbers, of which nothing tells the range.
     ImportError
         If Pillow is not installed.
     """
-    try:
+    with wanted("video", "reading images needs Pillow"):
         from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise ImportError("reading images needs Pillow: pip install 'rnnfv[video]'") from error
     path = Path(path)
     check_file(path, "a picture")
     try:
         # Pillow warns of odd metadata and of large pictures; neither is in the way.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             _refuse_narrow(*image.size)
+            _refuse_large(*image.size, most_pixels)
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
     # A damaged file can make a decoder fail in any way.
@@ -69,6 +71,11 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 def _refuse_narrow(width: int, height: int) -> None:
     if max(width, height) > _MOST_NARROW * min(width, height):
         raise ValueError(f"with {width} x {height} pixels, one side is over {_MOST_NARROW} times the other")
+
+
+def _refuse_large(width: int, height: int, most: int | None) -> None:
+    if most is not None and width * height > most:
+        raise ValueError(f"it has {width} x {height} pixels, and {most:,} are the most that are read here")
 
 
 def _rgb(image: Any) -> NDArray[np.uint8]:

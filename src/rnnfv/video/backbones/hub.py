@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnfv.devices import pick_device
+from rnnfv.extras import wanted
 from rnnfv.video.backbones._weights import first_line
 from rnnfv.video.backbones.preprocessing import Frame, as_frames
 
@@ -127,11 +128,9 @@ class Hub:
 
 def _load(source: str, revision: str | None) -> tuple[Any, Any]:
     """The model and its processor."""
-    try:
+    with wanted("hub", "models of the hub need transformers and Pillow"):
         import PIL  # noqa: F401 - transformers' processors fail late and at length without it
         import transformers
-    except ImportError as error:
-        raise ImportError("models of the hub need transformers and Pillow: pip install 'rnnfv[hub]'") from error
     # Code that comes with a model is never run; without a word on it transformers would ask at the terminal.
     origin = {"revision": revision, "trust_remote_code": False}
     try:

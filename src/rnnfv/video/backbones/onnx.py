@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnfv.devices import pick_device
+from rnnfv.extras import wanted
 from rnnfv.storage import file_identity
 from rnnfv.video.backbones._weights import first_line
 from rnnfv.video.backbones.preprocessing import PIXELS, ResizeShorter, as_frames, scale_pixels
@@ -100,10 +101,8 @@ class ONNX:
 
 
 def _open_session(path: Path, device: str) -> Any:
-    try:
+    with wanted("onnx", "ONNX models need onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise ImportError("ONNX models need onnxruntime: pip install 'rnnfv[onnx]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # errors come as exceptions; nothing is printed besides

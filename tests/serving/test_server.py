@@ -1,0 +1,140 @@
+"""The command: it says where it is, stops as it should, and tells what is wrong in one line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rnnfv.cli.app import main
+
+ONNX = Path(__file__).parents[1] / "fixtures" / "quarters.onnx"
+CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).is_file()), None)
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def served(*arguments, **environment):
+    """The process of a server that is ready, and its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "rnnfv", "serve", *map(str, arguments), "--port", str(port)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    try:
+        line = process.stderr.readline()
+        assert f"rnnfv is at http://127.0.0.1:{port}" in line, line + process.stderr.read()
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_stops_at_once_and_says_how(folders, stop, code):
+    with served(folders / "encoder") as (process, address):
+        with urllib.request.urlopen(f"{address}/healthz") as answer:
+            assert answer.status == 200
+        process.send_signal(stop)
+        assert process.wait(20) == code
+        assert process.stderr.read().strip() in ("rnnfv: interrupted", "rnnfv: terminated")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "give the folder of a model"),
+        (["nowhere"], 1, "nowhere is no model"),
+        (["nowhere", "--port", "0"], 2, "--port is 0"),
+        (["nowhere", "--timeout", "0"], 2, "--timeout is 0"),
+        (["nowhere", "--host", "192.0.2.1"], 1, "192.0.2.1, port 8000, cannot be used"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments, code, message, capsys):
+    if "--port" not in arguments and "--host" not in arguments:
+        arguments = [*arguments, "--port", str(free_port())]
+    with pytest.raises(SystemExit) as stopped:
+        main(["serve", *arguments])
+    error = capsys.readouterr().err
+    assert (stopped.value.code, message in error) == (code, True), error
+    assert "Traceback" not in error
+
+
+def test_a_port_in_use_is_one_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SystemExit) as stopped:
+            main(["serve", "nowhere", "--port", str(taken.getsockname()[1])])
+    assert stopped.value.code == 1
+    assert "is in use: stop what uses it, or give another with --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["short", "with a blank inside it", "umlaute-äöü-sind-es"])
+def test_a_weak_token_is_refused(token, tmp_path, capsys):
+    (tmp_path / "token").write_text(token, encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["serve", "nowhere", "--token-file", str(tmp_path / "token")])
+    assert stopped.value.code == 2
+    assert "16 or more printable" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")
+def test_a_person_finds_pictures_on_the_page(folders):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    indexes = ["--index", folders / "images", "--index", folders / "sentences"]
+    models = [folders / "retrieval", folders / "actions"]
+    with (
+        served(*models, *indexes, "--weights", ONNX, "--device", "cpu") as (_, address),
+        sync_api.sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        asked, faults = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(address)
+        box = page.get_by_label("What is to be seen?")
+        box.wait_for()
+        box.press_sequentially("the dog chases a cat")
+        page.get_by_text("12 pictures, best first.").wait_for()
+        wall = page.locator("img[alt*='score']")
+        wall.first.wait_for()
+        assert wall.count() == 12
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390  # it fits a phone
+        box.fill("zzz")
+        page.get_by_text("no word of the sentence is known").wait_for()
+        page.get_by_role("tab", name="Describe").click()
+        page.locator("input[type=file]").first.set_input_files(folders / "pictures" / "3.png")
+        page.get_by_text("The sentences that fit best:").wait_for()
+        assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+        assert faults == []
+        browser.close()
+
+
+def test_the_page_asks_for_the_token(folders):
+    with served(folders / "encoder", RNNFV_TOKEN="0123456789abcdef") as (_, address):
+        with urllib.request.urlopen(address) as answer:
+            assert "0123456789abcdef" not in answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/config")
+        with pytest.raises(urllib.error.HTTPError, match=r"40[134]"):
+            urllib.request.urlopen(f"{address}/gradio_api/file=/etc/passwd")
