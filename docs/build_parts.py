@@ -8,6 +8,8 @@ from draw_figures import draw
 ROOT = Path(__file__).parents[1]
 # Pages kept elsewhere: their file, and the folder that their links are relative to.
 COPIED = {"changelog.md": "CHANGELOG.md", "results.md": "benchmarks/RESULTS.md"}
+# What pages link to outside docs/, and the page of the site that shows it.
+SHOWN = {"../CHANGELOG.md": "changelog.md", "../README.md": "index.md", "../benchmarks/RESULTS.md": "benchmarks.md"}
 
 
 def write_parts(folder: Path) -> None:
@@ -26,6 +28,11 @@ def turned(text: str, home: Path) -> str:
         return f"]({target.removeprefix('docs/') if target.startswith('docs/') else f'../{target}'})"
 
     return re.sub(r"\]\((?!https?:)([^)]+)\)", turn, text)
+
+
+def within_site(text: str) -> str:
+    """A page's text, its links to what another page shows turned to that page."""
+    return re.sub(r"\]\(([^)#]+)", lambda link: f"]({SHOWN.get(link[1], link[1])}", text)
 
 
 def write_if_new(path: Path, text: str) -> None:

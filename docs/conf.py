@@ -78,6 +78,10 @@ html_theme_options = {
 
 def setup(app):
     """Draw the figures, and copy the pages that are kept elsewhere, before the sources are read."""
-    from build_parts import write_parts
+    from build_parts import within_site, write_parts
+
+    def turn_links(app, name, source):
+        source[0] = within_site(source[0])
 
     app.connect("config-inited", lambda *_: write_parts(HERE / "_generated"))
+    app.connect("source-read", turn_links)
