@@ -45,13 +45,15 @@ fuzz: $(READY)  ## any bytes in place of each kind of file, FUZZ_SECONDS each (6
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	$(BIN)/python -m fuzz.run --seconds $(FUZZ_SECONDS)
 
-docs: $(READY)  ## check the pages: links lead somewhere, examples run
-	$(BIN)/python -m pytest tests/test_docs.py
+docs: $(READY)  ## build the site, running every example: docs/_build/html/index.html
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	MPLBACKEND=agg $(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 dist: $(READY)  ## build the sdist and the wheel, and try them in a bare environment (PYTHONS: in several)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python tools/check_dist.py dist $(addprefix --python ,$(PYTHONS))
 
-clean:  ## remove the environment and what the demo wrote
-	rm -rf $(VENV) demo dist
+clean:  ## remove the environment, and what the demo and the builds wrote
+	rm -rf $(VENV) demo dist docs/_build docs/_generated docs/api docs/gallery

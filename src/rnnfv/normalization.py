@@ -53,7 +53,7 @@ def checked_n_outputs(X: NDArray[Any], n_outputs: int | None) -> int:
 
 
 class PowerNormalizer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Power, then L2: sign(z) |z|^alpha, and each row to length one (SPEC S3).
+    """Power, then L2: ``sign(z) |z|^alpha``, and each row to length one (SPEC S3).
 
     Rows of zeros stay zeros.
 

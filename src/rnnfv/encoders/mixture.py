@@ -84,7 +84,7 @@ class MixtureFisherVector(SequenceEncoder):
         Laplacian parameters. A Gaussian mixture has those that it implies, mu and sqrt(2 / pi) sigma.
     is_laplacian_ : ndarray of shape (K, D), bool
         Which density each (k, d) has.
-    log_likelihood_ : ndarray of shape (n_iter_ + 1,), float64
+    log_likelihood_ : ndarray of shape (n_iter + 1,), float64
         Log likelihood of all training steps together: first at the start parameters, then after each
         iteration; the last belongs to the fitted parameters. Empty after `set_parameters`.
     n_iter_ : int

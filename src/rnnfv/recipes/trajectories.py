@@ -24,7 +24,7 @@ _FLOOR = 1e-4  # smallest variance of a component, as a share of the largest var
 
 
 class TrajectoryFisherVector(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Files of improved dense trajectories to Fisher vectors, in the way of [1]_ (SPEC S12).
+    """Files of improved dense trajectories to Fisher vectors (SPEC S12).
 
     Each of the five descriptors (trajectory, HOG, HOF, MBHx, MBHy) is reduced to half its width by PCA and modelled
     by a Gaussian mixture, both learnt from a random sample of the training files' trajectories. A file becomes five
