@@ -12,7 +12,7 @@ from rnnfv.extras import EXTRAS, wanted
 from rnnfv.storage import write_features
 
 ROOT = Path(__file__).parents[1]
-NOT_OF_USERS = {"all", "oracles", "fuzz", "dev"}
+NOT_OF_USERS = {"all", "oracles", "docs", "fuzz", "dev"}
 
 
 def distributions(requirements):
