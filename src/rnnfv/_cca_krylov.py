@@ -126,7 +126,7 @@ class WideSide:
     def lift(self, weights: NDArray[Any]) -> NDArray[Any]:
         """From weights of the coordinates in the basis (m, k) to those of the columns (d, k)."""
         lifted = np.zeros((self._x.shape[1], weights.shape[1]), self._x.dtype)
-        for vectors, part in self._parts(self._basis, weights):
+        for vectors, part in self._parts(weights):
             lifted += vectors @ part
         return lifted
 
@@ -147,10 +147,8 @@ class WideSide:
         right_side = _whitened(self._reduced_cross, factor)
         weights = scipy.linalg.solve(self._products + shift * np.eye(len(self._products)), right_side, assume_a="pos")
         residual = wanted.copy()
-        for image, part in self._parts(self._images, weights):
-            residual -= image @ part
-        for vectors, part in self._parts(self._basis, shift * weights):
-            residual -= vectors @ part
+        for (vectors, part), image in zip(self._parts(weights), self._images, strict=True):
+            residual -= (image + vectors.dtype.type(shift) * vectors) @ part
         return residual
 
     def _outside(self, new: NDArray[Any]) -> NDArray[Any]:
@@ -159,10 +157,10 @@ class WideSide:
             new = new - vectors @ (vectors.T @ new)
         return _main_directions(new, _NEW, _NEW)
 
-    def _parts(self, blocks: list[NDArray[Any]], weights: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Blocks of columns, each with its rows of the weights."""
+    def _parts(self, weights: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """The blocks of the basis, each with its rows of the weights."""
         start = 0
-        for block in blocks:
+        for block in self._basis:
             yield block, weights[start : start + block.shape[1]].astype(self._x.dtype)
             start += block.shape[1]
 

@@ -43,6 +43,9 @@ class Fitting:
         Only the first so many of it.
     etas
         Regularisations of the CCA to choose from, with commas between them.
+    local_scaling
+        Compare by the cosine less what is usual near both sides (CSLS), where that helps in validation. The paper's way
+        is --no-local-scaling.
     """
 
     sentences: Annotated[SentenceSettings, Parameter(name="*")] = field(default_factory=SentenceSettings)
@@ -51,6 +54,7 @@ class Fitting:
     corpus: Path | None = None
     corpus_sentences: int | None = None
     etas: str | None = None
+    local_scaling: bool = True
 
     def check(self) -> None:
         """Refuse options that do not go together."""

@@ -166,6 +166,7 @@ def _fitted(
         corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
         others=others,
         etas=etas,
+        local_scaling=fitting.local_scaling,
         engine=engine,
         report=report,
         work=work,

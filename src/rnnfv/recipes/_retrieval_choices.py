@@ -14,14 +14,16 @@ from sklearn.preprocessing import normalize
 
 from rnnfv.cca import RegularizedCCA, cca_path
 from rnnfv.datasets.captions import Captions
+from rnnfv.local_scaling import LocalScaling
 from rnnfv.metrics import Cosines, retrieval_report
 from rnnfv.normalization import PowerNormalizer
-from rnnfv.recipes.sentences import Texts, encoded_blocks
+from rnnfv.recipes.sentences import Texts, encode, encoded_blocks
 from rnnfv.text.bag import BagOfWords
 
-__all__ = ["EpochJudge", "Pairs", "best_image_power", "common", "pairs_of", "recall_of", "total_recall"]
+__all__ = ["EpochJudge", "Pairs", "best_image_power", "best_scaling", "common", "pairs_of", "recall_of", "total_recall"]
 
 _IMAGE_POWERS = (1.0, 0.5)  # to choose from: lengths made equal alone, or large values reined in, too
+_NEIGHBOURS, _BANK = 10, 5000  # of local scaling: that of its authors, and of how many sentences and images at most
 _QUICK_COORDINATES, _QUICK_SENTENCES = 3000, 30_000  # of the vectors by which something is judged, and how many at most
 
 
@@ -69,9 +71,13 @@ def total_recall(report: dict[str, Any]) -> float:
     return float(sum(report[task][f"r@{k}"] for task in ("annotation", "search") for k in (1, 5, 10)))
 
 
-def recall_of(cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs) -> float:
+def recall_of(
+    cca: RegularizedCCA, vectors: NDArray[np.float32], pairs: Pairs, scaling: LocalScaling | None = None
+) -> float:
     """The total recall of pairs whose sentences have these vectors."""
     sentences, images = common(cca, cca.transform(vectors)), common(cca, cca.transform_y(pairs.images))
+    if scaling is not None:
+        sentences, images = scaling.transform(sentences), scaling.transform_y(images)
     return total_recall(retrieval_report(Cosines(sentences, images), pairs.image_of_sentence))
 
 
@@ -94,9 +100,21 @@ def best_image_power(train: Pairs, validation: Pairs, etas: Sequence[float]) -> 
     return max(_IMAGE_POWERS, key=recall)
 
 
-def _some_sentences(pairs: Pairs) -> Pairs:
+def best_scaling(
+    side: Pipeline, cca: RegularizedCCA, train: Pairs, validation: Pairs, vectors: NDArray[np.float32]
+) -> LocalScaling:
+    """Local scaling by what was fitted on, or none where recall of the validation sentences is no better with it."""
+    some = _some_sentences(train, _BANK)
+    images = train.images[:: -(-len(train.images) // _BANK)]
+    bank = common(cca, cca.transform(encode(side, some.texts))), common(cca, cca.transform_y(images))
+    scaling = LocalScaling(min(_NEIGHBOURS, *map(len, bank))).fit(*bank)
+    better = recall_of(cca, vectors, validation, scaling) > recall_of(cca, vectors, validation)
+    return scaling if better else LocalScaling(0).fit(*bank)
+
+
+def _some_sentences(pairs: Pairs, most: int = _QUICK_SENTENCES) -> Pairs:
     """Of many sentences an evenly spaced part."""
-    chosen = range(0, len(pairs.texts), -(-len(pairs.texts) // _QUICK_SENTENCES))
+    chosen = range(0, len(pairs.texts), -(-len(pairs.texts) // most))
     return Pairs([pairs.texts[i] for i in chosen], pairs.images, pairs.image_of_sentence[chosen])
 
 

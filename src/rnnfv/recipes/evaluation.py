@@ -115,6 +115,7 @@ def fit_models(
     corpus: Texts | None = None,
     others: Texts = (),
     etas: Sequence[float] = ETAS,
+    local_scaling: bool = True,
     engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
     work: Work = NO_WORK,
@@ -130,7 +131,7 @@ def fit_models(
     seeds : iterable of int
     others : sentences
         Whose words the models are to know too; nothing is learnt from them.
-    corpus, etas, engine, report
+    corpus, etas, local_scaling, engine, report
         As for `rnnfv.recipes.retrieval.fit_retrieval`.
     work : Work
         Its part ``"seed N"`` keeps what is finished of that seed.
@@ -158,6 +159,7 @@ def fit_models(
             corpus=corpus,
             etas=etas,
             image_power=image_power,
+            local_scaling=local_scaling,
             seed=seed,
             engine=engine,
             report=report,
@@ -170,7 +172,7 @@ def fit_models(
 
 @dataclass(frozen=True)
 class Combination:
-    """Several models as one: the mean of their cosines (SPEC S22).
+    """Several models as one: the mean of their similarities (SPEC S22).
 
     That mean is the product of the models' unit vectors put side by side, so that a combination is used as one model.
     """

@@ -16,6 +16,7 @@ from sklearn.preprocessing import normalize
 from rnnfv.cca import RegularizedCCA, cca_path
 from rnnfv.distributed import LOCAL, Engine
 from rnnfv.encoders.canonical import CanonicalSteps
+from rnnfv.local_scaling import LocalScaling
 from rnnfv.metrics import Cosines, rank_figures, retrieval_report, sibling_ranks
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.processes import refuse_several
@@ -24,6 +25,7 @@ from rnnfv.recipes._retrieval_choices import (
     EpochJudge,
     Pairs,
     best_image_power,
+    best_scaling,
     common,
     pairs_of,
     recall_of,
@@ -50,7 +52,7 @@ __all__ = [
     "words_of",
 ]
 
-_PARTS = {"sentences": Pipeline, "cca": RegularizedCCA, "images": PowerNormalizer}
+_PARTS = {"sentences": Pipeline, "cca": RegularizedCCA, "images": PowerNormalizer, "scaling": LocalScaling}
 FOLDER = ChainFolder("a retrieval model", "rnnfv retrieval fit", "retrieval.json", _PARTS)
 ETAS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 _FALLS, _FALLEN = 2, 0.99  # so many etas in a row that are no better, or one below that share of the best, end a search
@@ -59,7 +61,7 @@ _IN_MEMORY = 8 << 30  # bytes of all vectors up to which they are kept; beyond i
 
 @dataclass(frozen=True)
 class RetrievalModel:
-    """What maps sentences and images to one space, in which the cosine says how well they fit.
+    """What maps sentences and images to unit vectors of one space, whose inner product says how well they fit.
 
     Attributes
     ----------
@@ -69,6 +71,8 @@ class RetrievalModel:
         Sentences are its X, images its Y.
     images : PowerNormalizer
         What image vectors go through before the CCA.
+    scaling : LocalScaling
+        What the common space of the CCA goes through in the end; without neighbours, likeness is the cosine there.
     note : dict
         Plain JSON values: how the model was fitted and what was chosen.
     """
@@ -76,6 +80,7 @@ class RetrievalModel:
     sentences: Pipeline
     cca: RegularizedCCA
     images: PowerNormalizer
+    scaling: LocalScaling
     note: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
@@ -96,13 +101,14 @@ class RetrievalModel:
     def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
         """Unit vectors of sentences in the common space: (n, k)."""
         blocks = (self.cca.transform(block) for _, block in encoded_blocks(self.sentences, texts))
-        return np.concatenate([common(self.cca, block) for block in blocks])
+        return np.concatenate([self.scaling.transform(common(self.cca, block)) for block in blocks])
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Unit vectors of images in the common space: (n, k)."""
         if (width := vectors.shape[1]) != (fitted := len(self.cca.y_mean_)):
             raise ValueError(f"image vectors have {width} values, but the model was fitted on {fitted}")
-        return common(self.cca, self.cca.transform_y(self.images.transform(np.asarray(vectors, np.float32))))
+        vectors = self.images.transform(np.asarray(vectors, np.float32))
+        return self.scaling.transform_y(common(self.cca, self.cca.transform_y(vectors)))
 
 
 def report_of(sentences: NDArray[Any], images: NDArray[Any], image_of_sentence: NDArray[Any]) -> dict[str, Any]:
@@ -171,6 +177,7 @@ def fit_retrieval(
     corpus: Texts | None = None,
     etas: Sequence[float] = ETAS,
     image_power: float | None = None,
+    local_scaling: bool = True,
     seed: int = 0,
     engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
@@ -193,6 +200,9 @@ def fit_retrieval(
         Regularisations of the CCA to choose from. They are tried from the largest on, until recall has fallen.
     image_power : float, optional
         Of the image vectors, where it was chosen before.
+    local_scaling : bool
+        Whether cosines may be scaled by what is usual near both sides; they are where recall in validation rises by it.
+        False is the paper's way.
     seed : int
     engine : Engine
         Where vectors are made and summed that do not fit in memory together.
@@ -204,7 +214,8 @@ def fit_retrieval(
     Returns
     -------
     RetrievalModel
-        Its note has ``"chosen"``: eta, the recall in validation of each that was tried, the power and the epoch.
+        Its note has ``"chosen"``: eta, the recall in validation of each that was tried, the power, the neighbours of
+        the local scaling, and the epoch.
     """
     if not etas:
         raise ValueError("there is no eta to choose from: give one or more")
@@ -228,10 +239,17 @@ def fit_retrieval(
     vectors = encode(side, validation.texts)
     path = _path(side, train, sorted(etas, reverse=True), engine, report)
     best, recalls = _best_of(path, vectors, validation, report)
+    scaling = LocalScaling(0).fit(best.x_weights_[:0], best.x_weights_[:0])
+    if local_scaling:
+        report("local scaling")
+        scaling = best_scaling(side, best, train, validation, vectors)
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls, "image power": normalizer.alpha}
+    chosen["neighbours"] = scaling.neighbours
     if is_net(settings.encoder):
         chosen["epoch"] = side["encoder"].best_epoch_
-    return RetrievalModel(side, best, normalizer, {"settings": asdict(settings), "seed": seed, "chosen": chosen})
+    return RetrievalModel(
+        side, best, normalizer, scaling, {"settings": asdict(settings), "seed": seed, "chosen": chosen}
+    )
 
 
 def words_of(model: RetrievalModel, dim: int = 300) -> SentenceReader:
