@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rnnfv.encoders.steps import StepPreprocessor as StepPreprocessor
     from rnnfv.hub import from_pretrained as from_pretrained
     from rnnfv.hub import push_to_hub as push_to_hub
+    from rnnfv.local_scaling import LocalScaling as LocalScaling
     from rnnfv.normalization import FisherInformationScaler as FisherInformationScaler
     from rnnfv.normalization import PowerNormalizer as PowerNormalizer
     from rnnfv.recipes.trajectories import TrajectoryFisherVector as TrajectoryFisherVector
@@ -37,6 +38,7 @@ _HOMES = {
     "GramPCA": "rnnfv.decomposition",
     "KroneckerPCA": "rnnfv.decomposition",
     "LinearSVM": "rnnfv.classification",
+    "LocalScaling": "rnnfv.local_scaling",
     "MeanPooling": "rnnfv.encoders.mean",
     "MixtureFisherVector": "rnnfv.encoders.mixture",
     "PowerNormalizer": "rnnfv.normalization",

@@ -42,7 +42,7 @@ class LocalScaling(SaveMixin, BaseEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from rnnfv.local_scaling import LocalScaling
+    >>> from rnnfv import LocalScaling
     >>> X, Y = np.eye(3)[:2], np.array([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
     >>> scaling = LocalScaling(neighbours=1).fit(X, Y)
     >>> (4 * scaling.transform(X) @ scaling.transform_y(Y).T).round(2)  # 2 cos - r(x) - r(y)

@@ -186,7 +186,8 @@ def test_links_out_of_a_chain_are_refused(saved, tmp_path, name):
 def test_links_out_of_a_retrieval_model_are_refused(tmp_path):
     bag = Pipeline([("encoder", BagOfWords())]).fit(["a dog", "a cat", "two cats"])
     cca = RegularizedCCA(0.1).fit(np.eye(3)[:, :2], np.eye(3)[:, 1:])
-    RetrievalModel(bag, cca, PowerNormalizer().fit(np.eye(3)[:, 1:])).save(tmp_path / "model")
+    model = RetrievalModel(bag, cca, PowerNormalizer().fit(np.eye(3)[:, 1:]), LocalScaling(1).fit(np.eye(2), np.eye(2)))
+    model.save(tmp_path / "model")
     load_retrieval(tmp_path / "model")
     shutil.move(tmp_path / "model" / "cca", tmp_path / "outside")
     (tmp_path / "model" / "cca").symlink_to(tmp_path / "outside")
