@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rnnfv
-from rnnfv import BagOfWords, LinearSVM, MeanPooling, PowerNormalizer, RegularizedCCA
+from rnnfv import BagOfWords, LinearSVM, LocalScaling, MeanPooling, PowerNormalizer, RegularizedCCA
 from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
 from rnnfv.recipes.retrieval import RetrievalModel, load_retrieval
 from rnnfv.storage import ModelFolderError, VectorIndex, atomic_file, open_index

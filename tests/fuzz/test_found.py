@@ -270,10 +270,9 @@ def test_a_record_that_is_nested_too_deep(recognizer):
 def test_a_retrieval_model_that_does_not_say_how_it_was_fitted(tmp_path):
     from sklearn.pipeline import make_pipeline
 
-    from rnnfv.local_scaling import LocalScaling
     from rnnfv.recipes.retrieval import RetrievalModel
 
-    parts = make_pipeline(rnnfv.MeanPooling()), rnnfv.RegularizedCCA(), rnnfv.PowerNormalizer(), LocalScaling()
+    parts = make_pipeline(rnnfv.MeanPooling()), rnnfv.RegularizedCCA(), rnnfv.PowerNormalizer(), rnnfv.LocalScaling()
     RetrievalModel(*parts).save(tmp_path / "m")
     signed_record(tmp_path / "m", "retrieval.json", lambda record: record.pop("note"))
     refuse(load_retrieval, tmp_path / "m", "does not tell how the model was fitted")

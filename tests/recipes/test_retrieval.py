@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from rnnfv import RegularizedCCA
+from rnnfv import LocalScaling, RegularizedCCA
 from rnnfv.metrics import retrieval_report
 from rnnfv.normalization import PowerNormalizer
 from rnnfv.recipes import _retrieval_choices, retrieval
@@ -116,13 +117,29 @@ def test_validation_only_chooses(parts, reader, monkeypatch):
     assert (one.encode_sentences(train.texts) == other.encode_sentences(train.texts)).all()
 
 
+def test_local_scaling_is_kept_where_validation_gains_by_it(parts, reader):
+    train, validation, _ = parts
+    gains = []
+    for name in ("mean", "tf-idf", "gmm-fv"):
+        fit = partial(fit_retrieval, train, validation, SentenceSettings(name, **SMALL), reader, etas=[0.01])
+        plain, chosen = fit(local_scaling=False), fit()
+        assert plain.scaling.neighbours == plain.note["chosen"]["neighbours"] == 0
+        banks = plain.encode_sentences(train.texts), plain.encode_images(train.images)
+        scaled = dataclasses.replace(plain, scaling=LocalScaling(10).fit(*banks))
+        recalls = [total_recall(report(model, validation)) for model in (plain, scaled)]
+        gains.append(recalls[1] > recalls[0])
+        assert chosen.scaling.neighbours == chosen.note["chosen"]["neighbours"] == (10 if gains[-1] else 0)
+        assert total_recall(report(chosen, validation)) == pytest.approx(max(recalls))
+    assert True in gains
+
+
 def test_streamed_sums_give_the_model_that_all_vectors_give(parts, reader, monkeypatch):
     train, validation, test = parts
-    settings = SentenceSettings("gmm-fv", **SMALL)
-    whole = fit_retrieval(train, validation, settings, reader, etas=[0.01])
+    fit = partial(fit_retrieval, train, validation, SentenceSettings("gmm-fv", **SMALL), reader)
+    whole = fit(etas=[0.01], local_scaling=False)
     monkeypatch.setattr(retrieval, "_IN_MEMORY", 0)
     monkeypatch.setattr(sides, "_BLOCK_VALUES", 2000)
-    streamed = fit_retrieval(train, validation, settings, reader, etas=[0.01])
+    streamed = fit(etas=[0.01], local_scaling=False)
     similarities = [m.encode_sentences(test.texts) @ m.encode_images(test.images).T for m in (streamed, whole)]
     np.testing.assert_allclose(*similarities, atol=2e-3)
 

@@ -253,7 +253,7 @@ def _gathered(blocks: Iterable[_Block], known: set[str]) -> Iterator[_Block]:
 
 
 def nearest(index: VectorIndex, queries: NDArray[np.float32], top: int) -> list[list[tuple[str, float]]]:
-    """What is nearest to each of some unit vectors: ids and cosines, best first.
+    """What is nearest to each of some unit vectors: ids and products, best first.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def nearest(index: VectorIndex, queries: NDArray[np.float32], top: int) -> list[
     """
     scores, ids = index.search(queries, top)
     return [
-        list(zip(names, cosines, strict=True)) for names, cosines in zip(ids.tolist(), scores.tolist(), strict=True)
+        list(zip(names, products, strict=True)) for names, products in zip(ids.tolist(), scores.tolist(), strict=True)
     ]
 
 

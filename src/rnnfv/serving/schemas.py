@@ -43,7 +43,7 @@ class SearchRequest(_Strict):
 
 
 class FoundImage(BaseModel):
-    """An image, by the name that the index has, and the cosine between it and the sentence."""
+    """An image, by the name that the index has, and how similar it is to the sentence."""
 
     image: str
     score: float
@@ -56,7 +56,7 @@ class SearchResult(BaseModel):
 
 
 class FoundSentence(BaseModel):
-    """A sentence, and the cosine between it and the picture."""
+    """A sentence, and how similar it is to the picture."""
 
     sentence: str
     score: float

@@ -32,7 +32,7 @@ __all__ = ["Hits", "ReadText", "Service"]
 
 _NO_SEARCHER = "a model of images and sentences (`rnnfv retrieval fit`)"
 
-Hits = list[tuple[str, float]]  # what was found, and its cosine, best first
+Hits = list[tuple[str, float]]  # what was found, and how similar it is, best first
 
 
 @dataclass(frozen=True)
