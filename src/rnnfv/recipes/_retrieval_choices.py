@@ -17,10 +17,20 @@ from rnnfv.datasets.captions import Captions
 from rnnfv.local_scaling import LocalScaling
 from rnnfv.metrics import Cosines, retrieval_report
 from rnnfv.normalization import PowerNormalizer
-from rnnfv.recipes.sentences import Texts, encode, encoded_blocks
+from rnnfv.recipes.sentences import Texts, encoded_blocks
 from rnnfv.text.bag import BagOfWords
 
-__all__ = ["EpochJudge", "Pairs", "best_image_power", "best_scaling", "common", "pairs_of", "recall_of", "total_recall"]
+__all__ = [
+    "EpochJudge",
+    "Pairs",
+    "best_image_power",
+    "best_scaling",
+    "common",
+    "common_of_texts",
+    "pairs_of",
+    "recall_of",
+    "total_recall",
+]
 
 _IMAGE_POWERS = (1.0, 0.5)  # to choose from: lengths made equal alone, or large values reined in, too
 _NEIGHBOURS, _BANK = 10, 5000  # of local scaling: that of its authors, and of how many sentences and images at most
@@ -87,6 +97,11 @@ def common(cca: RegularizedCCA, variables: NDArray[np.float32]) -> NDArray[np.fl
     return scaled
 
 
+def common_of_texts(side: Pipeline, cca: RegularizedCCA, texts: Texts) -> NDArray[np.float32]:
+    """Unit vectors of sentences in the space of the CCA; those of the encoder are in memory block by block."""
+    return np.concatenate([common(cca, cca.transform(block)) for _, block in encoded_blocks(side, texts)])
+
+
 def best_image_power(train: Pairs, validation: Pairs, etas: Sequence[float]) -> float:
     """The power with which a bag of words finds images best, which takes little time and any encoder shares."""
     quick = _some_sentences(train)
@@ -106,7 +121,7 @@ def best_scaling(
     """Local scaling by what was fitted on, or none where recall of the validation sentences is no better with it."""
     some = _some_sentences(train, _BANK)
     images = train.images[:: -(-len(train.images) // _BANK)]
-    bank = common(cca, cca.transform(encode(side, some.texts))), common(cca, cca.transform_y(images))
+    bank = common_of_texts(side, cca, some.texts), common(cca, cca.transform_y(images))
     scaling = LocalScaling(min(_NEIGHBOURS, *map(len, bank))).fit(*bank)
     better = recall_of(cca, vectors, validation, scaling) > recall_of(cca, vectors, validation)
     return scaling if better else LocalScaling(0).fit(*bank)

@@ -27,6 +27,7 @@ from rnnfv.recipes._retrieval_choices import (
     best_image_power,
     best_scaling,
     common,
+    common_of_texts,
     pairs_of,
     recall_of,
     total_recall,
@@ -100,8 +101,7 @@ class RetrievalModel:
 
     def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
         """Unit vectors of sentences in the common space: (n, k)."""
-        blocks = (self.cca.transform(block) for _, block in encoded_blocks(self.sentences, texts))
-        return np.concatenate([self.scaling.transform(common(self.cca, block)) for block in blocks])
+        return self.scaling.transform(common_of_texts(self.sentences, self.cca, texts))
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Unit vectors of images in the common space: (n, k)."""
