@@ -16,7 +16,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
+    "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -41,8 +41,13 @@ default_role = "py:obj"
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say it, with shapes
 autodoc_member_order = "bysource"
-napoleon_numpy_docstring, napoleon_google_docstring = True, False
-napoleon_use_param = napoleon_use_rtype = napoleon_use_ivar = False
+numpydoc_show_class_members = False  # autosummary's templates list them
+numpydoc_xref_param_type = False  # types are words, such as "ndarray of shape (n, d)"
+numpydoc_validation_checks = {"GL03", "GL07", "GL08", "PR01", "PR02", "PR03", "SS01"}
+numpydoc_validation_exclude = {  # their attributes are described, or those of the class that they are like
+    *(rf"\.{name}$" for name in ("Backbone", "LabelledSequences", "Manifest", "Pairs", "RetrievalModel")),
+    *(rf"\.{name}$" for name in ("RNNHiddenState", "VectorIndex")),
+}
 
 # -- the gallery: every example is run -------------------------------------------------------------
 

@@ -124,6 +124,14 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
         The estimator's own regularisation, while it takes in float32 data, should be no larger than the smallest
         of them: below 1e-5 products are made in float64.
+
+        Parameters
+        ----------
+        regularizations : sequence of float
+
+        Yields
+        ------
+        RegularizedCCA
         """
         _check_regularizations(regularizations)
         if not self._has_sums:
@@ -150,7 +158,16 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return projected if Y is None else (projected, self.transform_y(Y))
 
     def transform_y(self, Y: Any) -> NDArray[Any]:
-        """Canonical variables of the other side alone: (m, b) -> (m, k)."""
+        """Canonical variables of the other side alone: (m, b) -> (m, k).
+
+        Parameters
+        ----------
+        Y : array-like or memory map of shape (m, b)
+
+        Returns
+        -------
+        ndarray of shape (m, k)
+        """
         check_is_fitted(self, "correlations_")
         return _project(self._checked_y(Y, len(self.y_mean_)), self.y_mean_, self.y_weights_, "Y")
 

@@ -157,7 +157,16 @@ class GramPCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Coordinates along the components: (n, d) -> (n, k)."""
+        """Coordinates along the components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+        """
         check_is_fitted(self, "components_")
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         reduced = np.empty((len(X), len(self.components_)), X.dtype)
@@ -169,6 +178,15 @@ class GramPCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """Weights on a vector that give what the given weights do on its components, but for a constant.
 
         The constant, what the mean vector adds, is the same for every vector. See `PowerNormalizer.pull_back`.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (d,)
+        weights : ndarray of shape (C, k)
+
+        Returns
+        -------
+        ndarray of shape (C, d)
         """
         return weights @ self.components_.astype(np.float64)
 
@@ -279,7 +297,16 @@ class KroneckerPCA(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Coordinates along the components: (n, d) -> (n, k)."""
+        """Coordinates along the components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         left, right = self.row_directions_, self.column_directions_

@@ -79,12 +79,32 @@ class LocalScaling(SaveMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Vectors of the first kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype."""
+        """Vectors of the first kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, k)
+
+        Returns
+        -------
+        ndarray of shape (n, k + 4)
+            (n, k) without neighbours.
+        """
         check_is_fitted(self)
         return self._placed(X, self.y_bank_, (0, 1, 2, 3))
 
     def transform_y(self, Y: Any) -> NDArray[Any]:
-        """Vectors of the second kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype."""
+        """Vectors of the second kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype.
+
+        Parameters
+        ----------
+        Y : array-like of shape (n, k)
+
+        Returns
+        -------
+        ndarray of shape (n, k + 4)
+            (n, k) without neighbours.
+        """
         check_is_fitted(self)
         return self._placed(Y, self.x_bank_, (1, 0, 3, 2))
 

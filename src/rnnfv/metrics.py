@@ -156,6 +156,16 @@ def sibling_ranks(similarity: Rows, image_of_sentence: ArrayLike) -> NDArray[np.
 def rank_figures(ranks: ArrayLike) -> dict[str, float]:
     """Recall at 1, 5 and 10 in percent, median and mean rank; ranks of 0 are no queries and are left out.
 
+    Parameters
+    ----------
+    ranks : array-like of shape (q,), int
+        As `retrieval_ranks` gives them.
+
+    Returns
+    -------
+    dict of str to float
+        ``"r@1"``, ``"r@5"``, ``"r@10"``, ``"median_rank"``, ``"mean_rank"``.
+
     Examples
     --------
     >>> rank_figures([1, 3, 14, 2, 0])

@@ -93,7 +93,16 @@ class PowerNormalizer(SaveMixin, OneToOneFeatureMixin, TransformerMixin, BaseEst
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Normalise rows: (n, d) -> (n, d), in the dtype of X."""
+        """Normalise rows: (n, d) -> (n, d), in the dtype of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+        """
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         powered = np.abs(X)
         largest = powered.max(axis=1, keepdims=True)
@@ -203,7 +212,14 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
         return self.partial_fit(X)
 
     def partial_fit(self, X: Any, y: Any = None) -> FisherInformationScaler:
-        """Take more training vectors into account; as `fit` on all of them together."""
+        """Take more training vectors into account; as `fit` on all of them together.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        y : None
+            Not used.
+        """
         self._check_parameters()
         n_outputs = self.n_outputs or getattr(X, "n_outputs", None)  # the check drops it
         first = not hasattr(self, "n_samples_seen_")
@@ -241,7 +257,16 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
         self.hidden_whitener_ = _inverse_root(self.hidden_information_, self.ridge)
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Scale vectors: (n, d) -> (n, d), in the dtype of X."""
+        """Scale vectors: (n, d) -> (n, d), in the dtype of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, d)
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=_DTYPES, reset=False)
         if self.structure == "diagonal":
@@ -260,6 +285,15 @@ class FisherInformationScaler(SaveMixin, OneToOneFeatureMixin, TransformerMixin,
         """Weights on a vector that give what the given weights do on its scaled form; see `PowerNormalizer.pull_back`.
 
         The scaling is linear: ``vector`` does not matter.
+
+        Parameters
+        ----------
+        vector : ndarray of shape (d,)
+        weights : ndarray of shape (C, d)
+
+        Returns
+        -------
+        ndarray of shape (C, d)
         """
         if self.structure == "diagonal":
             return weights * self._diagonal()

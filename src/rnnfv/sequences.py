@@ -114,7 +114,16 @@ class Sequences:
 
     @classmethod
     def from_array(cls, values: Any) -> Sequences:
-        """Take a 3-D array (n, N, D): n sequences of one length. No copy where it is contiguous."""
+        """Take a 3-D array (n, N, D): n sequences of one length. No copy where it is contiguous.
+
+        Parameters
+        ----------
+        values : array-like of shape (n, N, D)
+
+        Returns
+        -------
+        Sequences
+        """
         values = _as_array(values)
         if values.ndim != 3:
             raise ValueError(f"an array of sequences must be three-dimensional (n, N, D); got shape {values.shape}")
@@ -198,11 +207,33 @@ class Sequences:
         return self._view(self.values[np.repeat(first + last, self.lengths) - rows], self.offsets)
 
     def with_vectors(self, vectors: Any) -> Sequences:
-        """The same symbols, with another (or a first) table of vectors (M, D)."""
+        """The same symbols, with another (or a first) table of vectors (M, D).
+
+        Parameters
+        ----------
+        vectors : array-like of shape (M, D)
+            Row i is the vector of symbol i.
+
+        Returns
+        -------
+        Sequences
+        """
         return Sequences(self.values, self.offsets, vectors)
 
     def steps(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """The vectors of steps ``start`` to ``stop`` of the whole batch, in order: shape (stop - start, D)."""
+        """The vectors of steps ``start`` to ``stop`` of the whole batch, in order: shape (stop - start, D).
+
+        Parameters
+        ----------
+        start : int
+            Of all sequences' steps, counted through.
+        stop : int, optional
+            One behind the last. Default: the end.
+
+        Returns
+        -------
+        ndarray of shape (stop - start, D)
+        """
         return self._lookup(self.values[start:stop])
 
     # -- batches ---------------------------------------------------------------------------------
@@ -252,6 +283,15 @@ class Sequences:
     def blocks(self, max_steps: int) -> Iterator[slice]:
         """Runs of neighbouring sequences of so many steps together, or of one sequence that is longer.
 
+        Parameters
+        ----------
+        max_steps : int
+
+        Yields
+        ------
+        slice
+            Of sequences.
+
         Examples
         --------
         >>> seqs = Sequences.from_list([np.ones((n, 2)) for n in (3, 2, 9, 1)])
@@ -269,6 +309,15 @@ class Sequences:
         """The chosen sequences as one array (n, longest, D), or (n, longest) of symbols, zeros behind each end.
 
         Symbols stay symbols here, also where there is a table: look up ``vectors`` where needed.
+
+        Parameters
+        ----------
+        indices : array-like of int, optional
+            Which sequences, in which order. Default: all.
+
+        Returns
+        -------
+        ndarray of shape (n, longest, D) or (n, longest)
         """
         chosen = np.arange(len(self)) if indices is None else np.asarray(indices)
         lengths = self.lengths[chosen]

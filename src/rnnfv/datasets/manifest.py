@@ -41,7 +41,17 @@ class Manifest:
     paths: NDArray[np.str_] | None = None
 
     def part(self, rows: Any) -> Manifest:
-        """The chosen rows alone (indices, or a mask of shape (n,))."""
+        """The chosen rows alone (indices, or a mask of shape (n,)).
+
+        Parameters
+        ----------
+        rows : array-like of int or bool
+            Indices, or a mask of shape (n,).
+
+        Returns
+        -------
+        Manifest
+        """
         return Manifest(
             self.ids[rows],
             self.labels[rows],
@@ -53,6 +63,11 @@ class Manifest:
 
 def read_manifest(path: Path | str) -> Manifest:
     """Read a manifest: ``id``, ``label``, ``group`` (optional), ``split1``, ``split2``, ..., ``path`` (optional).
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV file with these columns.
 
     Raises
     ------

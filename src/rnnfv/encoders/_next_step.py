@@ -122,18 +122,18 @@ class NextStepEncoder(SequenceEncoder):
             parameters that was stopped, this one goes on behind the last epoch, and on a CPU gives the same result to
             the bit as if nothing had happened. It stays when training is over; then nothing is left to do.
 
-        Notes
-        -----
-        Started by torchrun, all processes call ``fit`` with the same data and parameters, and each takes its share of
-        every batch: gradients are means over the steps of all of them. Dropout's masks are drawn by each process for
-        its own share. All end with the same net. The first one judges epochs and writes the checkpoint.
-
         Raises
         ------
         ValueError
             If a parameter or a sequence is not usable; the message says which.
         FloatingPointError
             If training diverges.
+
+        Notes
+        -----
+        Started by torchrun, all processes call ``fit`` with the same data and parameters, and each takes its share of
+        every batch: gradients are means over the steps of all of them. Dropout's masks are drawn by each process for
+        its own share. All end with the same net. The first one judges epochs and writes the checkpoint.
         """
         seqs = as_sequences(X, self.vectors)
         check_parameters(self, self._poolings, seqs, y)
@@ -313,7 +313,16 @@ class NextStepEncoder(SequenceEncoder):
         return [losses + constant for losses in self._losses(self._check_transform(X, self.vectors))]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """Log likelihood of each sequence, summed over its steps: shape (n,), float64, in nats."""
+        """Log likelihood of each sequence, summed over its steps: shape (n,), float64, in nats.
+
+        Parameters
+        ----------
+        X : Sequences, list of ndarray of shape (N_i, D) or (N_i,) int, or ndarray of shape (n, N, D)
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
         return np.array([-steps.sum(dtype=np.float64) for steps in self.surprisal(X)])
 
     def _losses(self, seqs: Sequences) -> list[NDArray[Any]]:

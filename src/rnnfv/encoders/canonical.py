@@ -96,7 +96,21 @@ class CanonicalSteps(SequenceEncoder, auto_wrap_output_keys=None):  # type: igno
         return Sequences(mapped, seqs.offsets)
 
     def transform_next(self, steps: NDArray[Any], before: Any = None) -> tuple[NDArray[np.float32], None]:
-        """Map the next steps (n, D) of one sequence that is still going on; nothing need be remembered."""
+        """Map the next steps (n, D) of one sequence that is still going on; nothing need be remembered.
+
+        Parameters
+        ----------
+        steps : ndarray of shape (n, D)
+        before : None
+            What other preprocessors remember of earlier steps.
+
+        Returns
+        -------
+        ndarray of shape (n, k), float32
+            The mapped steps.
+        None
+            What to remember.
+        """
         return self._mapped(steps), None
 
     def _mapped(self, steps: NDArray[Any]) -> NDArray[np.float32]:

@@ -55,11 +55,30 @@ class Pairs:
     image_of_sentence: NDArray[np.int64]
 
     def images_of(self, sentences: slice = slice(None)) -> NDArray[Any]:
-        """The image vector of each sentence: (m, d)."""
+        """The image vector of each sentence: (m, d).
+
+        Parameters
+        ----------
+        sentences : slice
+            Which. Default: all.
+
+        Returns
+        -------
+        ndarray of shape (m, d)
+        """
         return self.images[self.image_of_sentence[sentences]]
 
     def normalized(self, normalizer: PowerNormalizer) -> Pairs:
-        """The same pairs with normalised image vectors."""
+        """The same pairs with normalised image vectors.
+
+        Parameters
+        ----------
+        normalizer : PowerNormalizer
+
+        Returns
+        -------
+        Pairs
+        """
         return replace(self, images=normalizer.transform(self.images))
 
 

@@ -101,6 +101,15 @@ class ActionRecognizer:
     def backbone(self, device: str = "auto") -> Backbone:
         """Make the backbone again.
 
+        Parameters
+        ----------
+        device : str
+            Where it computes: auto, cpu, cuda, ...
+
+        Returns
+        -------
+        Backbone
+
         Raises
         ------
         ValueError

@@ -100,11 +100,35 @@ class RetrievalModel:
         FOLDER.write(Path(folder), {name: getattr(self, name) for name in _PARTS}, {"note": self.note})
 
     def encode_sentences(self, texts: Texts) -> NDArray[np.float32]:
-        """Unit vectors of sentences in the common space: (n, k)."""
+        """Unit vectors of sentences in the common space: (n, k).
+
+        Parameters
+        ----------
+        texts : list of n sentences
+            Raw, or cut into words.
+
+        Returns
+        -------
+        ndarray of shape (n, k), float32
+        """
         return self.scaling.transform(common_of_texts(self.sentences, self.cca, texts))
 
     def encode_images(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
-        """Unit vectors of images in the common space: (n, k)."""
+        """Unit vectors of images in the common space: (n, k).
+
+        Parameters
+        ----------
+        vectors : ndarray of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k), float32
+
+        Raises
+        ------
+        ValueError
+            If the vectors have another width than those that were fitted on.
+        """
         if (width := vectors.shape[1]) != (fitted := len(self.cca.y_mean_)):
             raise ValueError(f"image vectors have {width} values, but the model was fitted on {fitted}")
         vectors = self.images.transform(np.asarray(vectors, np.float32))
@@ -128,6 +152,11 @@ def report_of(sentences: NDArray[Any], images: NDArray[Any], image_of_sentence: 
 
 def load_retrieval(folder: str | Path) -> RetrievalModel:
     """Read a model from the folder that `RetrievalModel.save` wrote. No code comes from there.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Or a URL of fsspec.
 
     Raises
     ------

@@ -77,6 +77,12 @@ class Searcher:
 
         In memory are the different sentences, and the vectors of 50,000.
 
+        Parameters
+        ----------
+        texts : iterable of str
+        out : str or Path
+            Folder of the index.
+
         Returns
         -------
         added, without_words : int
@@ -99,6 +105,21 @@ class Searcher:
 
         Names and folder are those that the index has: of one from elsewhere they may be any, see `picture_files`.
 
+        Parameters
+        ----------
+        sentence : str
+        index : str or Path
+            Of images, made by `index_images`.
+        top : int
+            How many at most.
+
+        Returns
+        -------
+        found : list of (str, float)
+            Names and similarities.
+        pictures : str
+            The folder; empty where none was told.
+
         Raises
         ------
         ValueError
@@ -112,7 +133,21 @@ class Searcher:
         return found, pictures
 
     def find_sentences(self, image: NDArray[Any], index: str | Path, top: int = 10) -> list[tuple[str, float]]:
-        """The sentences nearest to an image vector of shape (d,), best first."""
+        """The sentences nearest to an image vector of shape (d,), best first.
+
+        Parameters
+        ----------
+        image : ndarray of shape (d,)
+        index : str or Path
+            Of sentences, made by `index_sentences`.
+        top : int
+            How many at most.
+
+        Returns
+        -------
+        list of (str, float)
+            Sentences and similarities.
+        """
         (found,) = nearest(self.open(index, SENTENCES), self.model.encode_images(image[None]), top)
         return found
 
@@ -139,6 +174,17 @@ class Searcher:
     def picture_backbone(self, weights: str | Path | None = None, device: str = "auto") -> Backbone:
         """Make the backbone that made the models' image vectors, which are those of pictures.
 
+        Parameters
+        ----------
+        weights : str or Path, optional
+            The backbone's file of weights, where it has one.
+        device : str
+            Where it computes: auto, cpu, cuda, ...
+
+        Returns
+        -------
+        Backbone
+
         Raises
         ------
         ValueError
@@ -156,7 +202,16 @@ class Searcher:
         return from_description(notes[0], weights, device=device)
 
     def without_words(self, texts: list[str]) -> set[int]:
-        """The sentences, by number, of which a model knows no word."""
+        """The sentences, by number, of which a model knows no word.
+
+        Parameters
+        ----------
+        texts : list of str
+
+        Returns
+        -------
+        set of int
+        """
         unknown: set[int] = set()
         for model in self.model.models:
             if "words" in model.sentences.named_steps:

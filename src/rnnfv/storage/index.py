@@ -105,7 +105,16 @@ class VectorIndex:
 
     @staticmethod
     def can_begin(folder: str | Path) -> bool:
-        """Whether a folder is new or empty. Hidden files count for nothing: a kill in `create` leaves one."""
+        """Whether a folder is new or empty. Hidden files count for nothing: a kill in `create` leaves one.
+
+        Parameters
+        ----------
+        folder : str or Path
+
+        Returns
+        -------
+        bool
+        """
         folder = local_folder(folder)
         if not folder.is_dir():
             return not folder.exists()
@@ -257,6 +266,11 @@ class VectorIndex:
 
 def open_index(folder: str | Path) -> VectorIndex:
     """Open an index as it is now; what is appended later is seen by an index that is opened later.
+
+    Parameters
+    ----------
+    folder : str or Path
+        On a disk of this machine.
 
     Raises
     ------

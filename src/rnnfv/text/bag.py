@@ -54,7 +54,17 @@ class BagOfWords(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return self
 
     def transform(self, X: Iterable[str | Sequence[str]]) -> NDArray[np.float32]:
-        """The weights of each sentence: (n, words), float32; zeros where no word is known."""
+        """The weights of each sentence: (n, words), float32; zeros where no word is known.
+
+        Parameters
+        ----------
+        X : iterable of str, or of list of str
+            n sentences, raw or cut into words.
+
+        Returns
+        -------
+        ndarray of shape (n, words), float32
+        """
         check_is_fitted(self)
         return self.weights_.transform(_joined(X)).toarray().astype(np.float32)
 

@@ -160,7 +160,20 @@ class SentenceReader(SaveMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
         return self.read(X)[0]
 
     def read(self, X: Iterable[str | Sequence[str]]) -> tuple[Sequences, WordReport]:
-        """As `transform`, with a count of the words that have no vector."""
+        """As `transform`, with a count of the words that have no vector.
+
+        Parameters
+        ----------
+        X : iterable of str, or of list of str
+            n sentences, raw or cut into words.
+
+        Returns
+        -------
+        Sequences
+            n of them, of symbols and their table.
+        WordReport
+            The count.
+        """
         check_is_fitted(self)
         ids = _Ids(self.words_.tolist())
         values, lengths, empty = array("i"), array("i"), array("q")
@@ -203,7 +216,19 @@ class SentenceReader(SaveMixin, TransformerMixin, BaseEstimator, auto_wrap_outpu
         return reader
 
     def with_order(self, *, end_token: bool, reverse: bool) -> SentenceReader:
-        """A reader of the same words that gives them in another order, or another end."""
+        """A reader of the same words that gives them in another order, or another end.
+
+        Parameters
+        ----------
+        end_token : bool
+            End every sentence with the end token.
+        reverse : bool
+            Read from the last word to the first.
+
+        Returns
+        -------
+        SentenceReader
+        """
         return copy.copy(self).set_params(end_token=end_token, reverse=reverse)
 
     def set_output(self, *, transform: str | None = None) -> SentenceReader:
