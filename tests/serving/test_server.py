@@ -1,6 +1,7 @@
 """The command: it says where it is, stops as it should, and tells what is wrong in one line."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -97,8 +98,11 @@ def test_a_weak_token_is_refused(token, tmp_path, capsys):
     assert "16 or more printable" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")
-def test_a_person_finds_pictures_on_the_page(folders):
+@pytest.fixture
+def browsed(folders):
+    """The page of all models in a browser as wide as a phone; it asks no other host, and has no fault."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium to look at the page with")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     indexes = ["--index", folders / "images", "--index", folders / "sentences"]
     models = [folders / "retrieval", folders / "actions"]
@@ -112,22 +116,49 @@ def test_a_person_finds_pictures_on_the_page(folders):
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
-        box = page.get_by_label("What is to be seen?")
-        box.wait_for()
-        box.press_sequentially("the dog chases a cat")
-        page.get_by_text("12 pictures, best first.").wait_for()
-        wall = page.locator("img[alt*='score']")
-        wall.first.wait_for()
-        assert wall.count() == 12
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390  # it fits a phone
-        box.fill("zzz")
-        page.get_by_text("no word of the sentence is known").wait_for()
-        page.get_by_role("tab", name="Describe").click()
-        page.locator("input[type=file]").first.set_input_files(folders / "pictures" / "3.png")
-        page.get_by_text("The sentences that fit best:").wait_for()
+        page.get_by_label("What is to be seen?").wait_for()
+        yield page
         assert all(url.startswith((address, "data:", "blob:")) for url in asked)
         assert faults == []
         browser.close()
+
+
+def fits_a_phone(page):
+    return page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_person_finds_pictures_and_sentences_on_the_page(browsed, folders):
+    box = browsed.get_by_label("What is to be seen?")
+    box.press_sequentially("the dog chases a cat")
+    browsed.get_by_text("12 pictures, best first.").wait_for()
+    wall = browsed.locator("img[alt*='score']")
+    wall.first.wait_for()
+    assert wall.count() == 12
+    assert fits_a_phone(browsed)
+    box.fill("zzz")
+    browsed.get_by_text("no word of the sentence is known").wait_for()
+    browsed.get_by_role("tab", name="Describe").click()
+    browsed.locator("input[type=file]").first.set_input_files(folders / "pictures" / "3.png")
+    browsed.get_by_text("The sentences that fit best:").wait_for()
+
+
+def test_a_person_sees_what_happens_in_a_video_and_when(browsed, write_video, tmp_path):
+    browsed.get_by_role("tab", name="Watch").focus()
+    browsed.keyboard.press("Enter")
+    browsed.get_by_text("What happens in it, and when, appears here.").wait_for()
+    (tmp_path / "no.mp4").write_bytes(b"no video")
+    choose = browsed.locator("[role=tabpanel]:visible input[type=file]")
+    choose.set_input_files(tmp_path / "no.mp4")
+    browsed.get_by_text("cannot be opened as a video").wait_for()
+    browsed.get_by_label("Clear").click()
+    choose.set_input_files(write_video(tmp_path / "clip.mp4", 12))
+    browsed.get_by_role("heading", name=re.compile("sit|run|jump")).wait_for()
+    moments = browsed.locator("img[alt^='0:00.']")
+    moments.first.wait_for()
+    assert moments.count() == 8
+    browsed.get_by_label("Vega visualization").wait_for()
+    browsed.get_by_label("The same as numbers").wait_for()
+    assert fits_a_phone(browsed)
 
 
 def test_the_page_asks_for_the_token(folders):

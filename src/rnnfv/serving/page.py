@@ -129,7 +129,7 @@ def _search_tab(desk: Desk) -> None:
         shown = _wall(desk, found)
         lost = len(found) - len(shown)
         missing = f" {lost} of them cannot be shown: their files are not where the index says." if lost else ""
-        listed = "" if shown else "\n\n" + "\n".join(f"1. `{name}` ({score:.2f})" for name, score in found)
+        listed = "" if shown else "\n\n" + "\n".join(f"1. `{name}` ({score:.3f})" for name, score in found)
         return f"{len(found)} pictures, best first.{missing}{listed}", gr.Gallery(value=shown, visible=bool(shown))
 
     event: dict[str, Any] = {"inputs": sentence, "outputs": [told, wall], "api_visibility": "private"}
@@ -153,7 +153,7 @@ def _wall(desk: Desk, found: Hits) -> list[tuple[Any, str]]:
     for (name, score), file in zip(found, files, strict=False):
         small = None if file is None else _thumbnail(file)
         if small is not None:
-            shown.append((small, f"{len(shown) + 1}. {name}, score {score:.2f}"))
+            shown.append((small, f"{len(shown) + 1}. {name}, score {score:.3f}"))
     return shown
 
 
@@ -186,7 +186,7 @@ def _annotate_tab(desk: Desk) -> None:
         if problem:
             return problem
         return "The sentences that fit best:\n\n" + "\n".join(
-            f"1. {_plain(text)} ({score:.2f})" for text, score in found
+            f"1. {_plain(text)} ({score:.3f})" for text, score in found
         )
 
     picture.change(annotate, picture, told, api_visibility="private")
@@ -239,8 +239,7 @@ def _explained(seen: Prediction) -> tuple[Any, Any, Any]:
     if why is None or moments is None:
         return _hidden()
     pictures = [
-        (moments.images[step], f"at {moments.place(step)}, adds {why.shares[step]:+.2f}")
-        for step in sorted(moments.images)
+        (moments.images[step], f"{moments.place(step)} ({why.shares[step]:+.2f})") for step in sorted(moments.images)
     ]
     times = moments.frames if moments.seconds is None else moments.seconds.round(2)
     told = pd.DataFrame({"time": times, "share": why.shares.round(4)})
