@@ -70,7 +70,7 @@ def retrieval_table(rows: dict[str, tuple[float, ...]]) -> str:
         return ", ".join(f"{value:g}" if i == 3 else f"{value:.1f}" for i, value in enumerate(values))
 
     lines = [[name, joined(row[:5]), joined(row[5:10]), f"{row[10]:.1f}"] for name, row in rows.items()]
-    return as_markdown(["", f"annotation {_FIVE}", f"search {_FIVE}", "sentence, mean rank"], lines)
+    return as_markdown(["encoder", f"annotation {_FIVE}", f"search {_FIVE}", "sentence, mean rank"], lines)
 
 
 def table_of(text: str, page: str, word: str) -> str:
