@@ -49,7 +49,11 @@ ORDER = [
 ]
 ON_GPU = ("encode_speed", "train_speed")
 APART = ("scaling",)  # needs Ray, and has a page of its own: docs/scaling.md
-LONG = ("action_real", "retrieval_real", "retrieval_remedies")  # real data, minutes to hours: only with --full, or by name
+LONG = (
+    "action_real",
+    "retrieval_real",
+    "retrieval_remedies",
+)  # real data, minutes to hours: only with --full, or by name
 HEADER = ["work", "ours", "against", "theirs", "ratio", "aim", "of the limit", "note"]
 
 
