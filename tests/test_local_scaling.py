@@ -97,3 +97,5 @@ def test_what_cannot_be_is_refused(rng):
         LocalScaling(1).fit(X, Y).transform(X[:, :2])
     with pytest.raises(ValueError, match="NaN"):
         LocalScaling(1).fit(X, Y).transform(X * np.nan)
+    with pytest.raises(ValueError, match="neighbours is 1, but 0 vectors are kept: fit again"):
+        LocalScaling(0).fit(X, Y).set_params(neighbours=1).transform(X)

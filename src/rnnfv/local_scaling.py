@@ -114,6 +114,8 @@ class LocalScaling(SaveMixin, BaseEstimator):
             raise ValueError(f"the vectors have {vectors.shape[1]} values, but those fitted on {bank.shape[1]}")
         if not self.neighbours:
             return vectors
+        if len(bank) < self.neighbours:
+            raise ValueError(f"neighbours is {self.neighbours}, but {len(bank)} vectors are kept: fit again")
         usual = np.empty(len(vectors))
         size = max(1, _BLOCK_VALUES // len(bank))
         for start in range(0, len(vectors), size):
