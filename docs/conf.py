@@ -69,6 +69,7 @@ sphinx_gallery_conf = {
 # -- how it looks ----------------------------------------------------------------------------------
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # the theme's own underlines what is imported
 html_title = f"rnnfv {version}"
 html_static_path = ["_static"]
 html_css_files, html_js_files = ["site.css"], ["keyboard.js"]

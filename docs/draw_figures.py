@@ -47,7 +47,7 @@ def inside(net: RNNFisherVector, seq: np.ndarray) -> dict[str, np.ndarray]:
 def draw_sequences() -> Figure:
     """Step 1 and 2: three sequences, and one of them as the net foresees it."""
     net, shown = movements()
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
     (top, bottom) = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     axes = top.subplots(1, 3, sharey=True)
     for axis, seq in zip(axes, shown, strict=True):
@@ -62,7 +62,7 @@ def draw_sequences() -> Figure:
         axis.plot(column, color=colour, marker=".", lw=1)
         axis.plot(foreseen, color=colour, ls=":", lw=1.6)
         axis.vlines(range(len(seq)), column, foreseen, color=colour, lw=0.7, alpha=0.6)
-    axis.set(title="the second one: what came (dots), what the net foresaw (dotted), and the errors between")
+    axis.set(title="the second one: what came (dots), what the net foresaw (dotted), the errors between")
     axis.set(xlabel="step", xlim=(-1, len(seq)), xticks=range(0, len(seq), 4))
     _plain(axis)
     return figure
@@ -78,7 +78,7 @@ def draw_gradient() -> Figure:
     vector = net.transform([seq])[0]
     if not np.allclose(gradient.ravel(), vector, atol=1e-5):
         raise AssertionError("the figure's gradient is not the encoder's vector")
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
     rows = figure.subfigures(2, 1, height_ratios=[1.2, 1])
     left, middle, right = rows[0].subplots(1, 3, width_ratios=[1.6, 1.6, 1])
     _map(left, parts["error"].T, "errors e, 3 x steps", "step")
@@ -87,7 +87,7 @@ def draw_gradient() -> Figure:
     axis = rows[1].subplots()
     normal = PowerNormalizer().fit_transform(vector[None])[0]
     axis.bar(range(len(normal)), normal, color=np.where(normal > 0, RED, BLUE))
-    axis.set(title=f"row after row, power and L2 normalised: the vector of {len(normal)} numbers, whatever the length")
+    axis.set(title=f"row after row, normalised: the vector of {len(normal)} numbers, whatever the length")
     axis.axhline(0, color=INK, lw=0.8)
     _plain(axis)
     return figure
@@ -99,7 +99,7 @@ def draw_order() -> Figure:
     both = [shown[1], shown[1][::-1]]
     means = MeanPooling().fit(both).transform(both)
     vectors = PowerNormalizer().fit_transform(net.transform(both))
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     grid = figure.subplots(2, 3, width_ratios=[1, 0.7, 2])
     for row, title, seq, mean, vector in zip(grid, ("forwards", "backwards"), both, means, vectors, strict=True):
         row[0].scatter(*seq.T[:2], c=np.linspace(0.25, 1, len(seq)), cmap="Blues", vmin=0, zorder=3)
@@ -107,7 +107,7 @@ def draw_order() -> Figure:
             row[0].annotate("", b[:2], a[:2], arrowprops={"arrowstyle": "->", "color": GREY})
         row[0].set(xticks=[], yticks=[], title=f"a path, {title}")
         row[1].bar(range(3), mean, color=GREY)
-        row[1].set(ylim=(-0.5, 0.5), xticks=[], title="its mean")
+        row[1].set(ylim=(-0.6, 0.6), xticks=[], title="its mean")
         row[1].axhline(0, color=INK, lw=0.8)
         row[2].bar(range(len(vector)), vector, color=np.where(vector > 0, RED, BLUE))
         row[2].set(xticks=[], ylim=(-0.6, 0.6), title="its RNN-FV")
@@ -126,7 +126,7 @@ def draw_surprise() -> Figure:
     prepared = StepPreprocessor(basis="standardize").fit_transform(seqs)
     net = RNNFisherVector(hidden_size=32, projection_size=None, max_epochs=8, random_state=0).fit(prepared)
     surprise = net.surprisal(prepared[:1])[0]
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.3, 1])
     top.imshow(np.asarray(prepared[0]).T, aspect="auto", cmap=DIVERGING, vmin=-3, vmax=3)
     top.set(yticks=[])

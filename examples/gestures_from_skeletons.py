@@ -95,8 +95,8 @@ figure.suptitle("The same poses, in two orders")
 # %%
 # Three poolings, one classifier
 # ------------------------------
-# Skeletons are narrow features: scale out the size of the body, add differences of successive frames, rotate. What
-# follows a pooling is always the same, power normalisation and a linear SVM.
+# Skeletons are narrow features: scale out the size of the body, and rotate. What follows a pooling is always the same,
+# power normalisation and a linear SVM.
 
 
 def chain(*pooling):
@@ -132,7 +132,7 @@ for title, model in chains.items():
 # carry the direction of the movement from one frame to the next, and with them a mixture can see it, too: try
 # ``deltas=1``.)
 
-figure, axes = plt.subplots(1, 3, figsize=(12, 4.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(12, 5.2), sharey=True, layout="constrained")
 order = [name for names in NAMES.values() for name in names]
 for axis, (title, predicted) in zip(axes, predictions.items(), strict=True):
     ConfusionMatrixDisplay.from_predictions(
