@@ -2,8 +2,8 @@
 A data set of one's own
 =======================
 
-Two things make a data set: a folder of features, and a CSV that says what each item is. With them every command works
-on your data, and so does everything in Python.
+Two things make a data set: a folder of features, and a CSV that says what each item is. With them the commands of
+``rnnfv action`` work on your data, and so does everything in Python.
 
 * **Features**: Parquet shards with the columns ``id`` and ``features``, a list of vectors; ``write_features`` makes
   them from arrays, and ``rnnfv extract`` from videos.
