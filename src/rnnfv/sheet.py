@@ -37,6 +37,7 @@ img, .none { width: 100%; aspect-ratio: 1; object-fit: contain; background: #f0f
 </head>
 <body>
 <h1>$title</h1>
+<p class="score">$note</p>
 <ol>
 $items
 </ol>
@@ -47,7 +48,7 @@ _ITEM = Template("""<li><figure>$picture
 <figcaption>$place. $name <span class="score">$score</span></figcaption></figure></li>""")
 
 
-def write_sheet(path: str | Path, title: str, found: Iterable[Found]) -> None:
+def write_sheet(path: str | Path, title: str, found: Iterable[Found], note: str) -> None:
     """Write the page; the file appears whole or not at all.
 
     Parameters
@@ -57,6 +58,8 @@ def write_sheet(path: str | Path, title: str, found: Iterable[Found]) -> None:
         The sentence that was searched for.
     found : iterable of (str, float, Path or None)
         Best first. A picture without a file, or one that cannot be read, is shown by its name.
+    note : str
+        What the scores mean.
 
     Raises
     ------
@@ -69,8 +72,9 @@ def write_sheet(path: str | Path, title: str, found: Iterable[Found]) -> None:
         _ITEM.substitute(picture=_picture(file, name), place=place, name=escape(name), score=f"{score:.3f}")
         for place, (name, score, file) in enumerate(found, start=1)
     ]
+    page = _PAGE.substitute(title=escape(title), note=escape(note), items="\n".join(items))
     with atomic_file(path) as temporary:
-        temporary.write_text(_PAGE.substitute(title=escape(title), items="\n".join(items)), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _picture(file: Path | None, name: str) -> str:

@@ -52,6 +52,17 @@ def test_what_is_found_is_what_all_similarities_say(folders, data, tmp_path, cou
     assert pictures == ""
 
 
+@pytest.mark.parametrize(
+    ("neighbours", "meaning"),
+    [((3, 3), "0 is as near as near neighbours"), ((0, 0), "are cosines"), ((3, 0), "Scores: higher is nearer.")],
+)
+def test_what_scores_mean_follows_from_the_models(folders, neighbours, meaning):
+    searcher = Searcher(folders)
+    for model, count in zip(searcher.model.models, neighbours, strict=True):
+        model.scaling.neighbours = count
+    assert meaning in searcher.score_meaning
+
+
 def test_sentences_of_an_image(folders, data, tmp_path):
     searcher, test = Searcher(folders[:1]), data[2]
     texts = [" ".join(text) for text in test.texts]

@@ -207,6 +207,15 @@ def test_large_bodies_are_413_whether_they_say_so_or_not(opened):
         assert client.post("/search", content=b"{}", headers=liar).status_code == 413
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("GET", "/search", "POST"), ("PUT", "/actions", "POST"), ("POST", "/healthz", "GET")],
+)
+def test_a_wrong_method_is_405_and_says_the_right_one(client, method, path, allowed):
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_the_token_is_asked_for(opened):
     with TestClient(make_api(opened, token="0123456789abcdef")) as client:
         body = {"sentence": SENTENCE}

@@ -78,11 +78,13 @@ def run_search(
     """Print the pictures found, and write the sheet."""
     at_least_one(top=top)
     check_outputs(html)
-    found, place = Searcher(models).find_images(sentence, images, top)
+    searcher = Searcher(models)
+    found, place = searcher.find_images(sentence, images, top)
     folder = pictures if pictures is not None else place
     files = picture_files(folder, [name for name, _ in found]) if folder else [None] * len(found)
-    _show(sentence, "picture", found, as_json)
-    write_sheet(html, sentence, [(name, score, file) for (name, score), file in zip(found, files, strict=True)])
+    _show(sentence, "picture", found, searcher.score_meaning, as_json)
+    listed = [(name, score, file) for (name, score), file in zip(found, files, strict=True)]
+    write_sheet(html, sentence, listed, searcher.score_meaning)
     notes().print(f"The pictures are in {html}")
 
 
@@ -111,7 +113,8 @@ def run_annotate(
         if not found:
             raise ValueError(f"{vectors} has no image {image!r}: give its name as the captions or features have it")
         vector = found[0]
-    _show(image, "sentence", searcher.find_sentences(vector, sentences, top), as_json)
+    found_sentences = searcher.find_sentences(vector, sentences, top)
+    _show(image, "sentence", found_sentences, searcher.score_meaning, as_json)
 
 
 def _images(vectors: Path, captions: Path | None, split: str | None) -> Iterator[tuple[list[str], NDArray[Any]]]:
@@ -126,7 +129,7 @@ def _images(vectors: Path, captions: Path | None, split: str | None) -> Iterator
     return image_blocks(vectors, listed, part)
 
 
-def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) -> None:
+def _show(query: str, kind: str, found: list[tuple[str, float]], meaning: str, as_json: bool) -> None:
     if as_json:
         results = [{kind: name, "score": score} for name, score in found]
         print(json.dumps({"query": query, "results": results}, indent=2, ensure_ascii=False))
@@ -138,6 +141,7 @@ def _show(query: str, kind: str, found: list[tuple[str, float]], as_json: bool) 
     for place, (name, score) in enumerate(found, start=1):
         table.add_row(str(place), f"{score:.3f}", Text(name))
     Console().print(table)
+    notes().print(meaning)
 
 
 def _status(text: str) -> Any:

@@ -50,7 +50,7 @@ def run_serve(
             limits = Limits(seconds=timeout, waiting=queue, upload_bytes=upload_mb << 20)
             service = Service(models, indexes, weights=weights, device=device, limits=limits)
             app = add_page(make_api(service, token=token), token=token)
-        run_server(app, taken, lambda: console.print(f"rnnfv is at {address} (Ctrl-C ends it)"))
+        run_server(app, taken, lambda: console.print(f"rnnfv is at {address} (Ctrl-C ends it)"), timeout)
 
 
 def read_token(file: Path | None) -> str | None:

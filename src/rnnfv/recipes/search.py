@@ -201,6 +201,16 @@ class Searcher:
             )
         return from_description(notes[0], weights, device=device)
 
+    @property
+    def score_meaning(self) -> str:
+        """What a similarity of these models means, in a sentence for a person."""
+        scaled = [model.scaling.neighbours > 0 for model in self.model.models]
+        if all(scaled):
+            return "Scores: higher is nearer; 0 is as near as near neighbours usually are."
+        if any(scaled):
+            return "Scores: higher is nearer."
+        return "Scores are cosines: higher is nearer, 1 at most."
+
     def without_words(self, texts: list[str]) -> set[int]:
         """The sentences, by number, of which a model knows no word.
 

@@ -52,6 +52,7 @@ _STATUS: dict[type[Exception], int] = {
 _MEANINGS = {
     400: "The body is not what it says it is.",
     401: "The bearer token is missing or wrong.",
+    408: "The body came too slowly.",
     409: "The service was not given a model, or an index, for this.",
     413: "The upload, picture or video is too large.",
     422: "What was sent cannot be used.",

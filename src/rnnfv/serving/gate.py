@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,6 +21,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 _App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
 
+_SLOWEST = 65536  # bytes a second of a body that takes longer than an answer may
 _UPLOADS = ("/annotate", "/actions", "/gradio_api/upload")
 _WORK = ("/search", "/encode", *_UPLOADS)
 _GUARDED = ("/search", "/annotate", "/actions", "/encode", "/metrics")
@@ -80,12 +82,14 @@ class Gate:
         declared = headers.get(b"content-length", b"0")
         if self._wanted is not None and path in _GUARDED and not self._may_enter(headers):
             refusal = _refusal(401, "a bearer token is needed, and the right one", {"WWW-Authenticate": "Bearer"})
+        elif path in API_PATHS and scope["method"] != (wanted := "POST" if path in _WORK else "GET"):
+            refusal = _refusal(405, f"{path} takes {wanted} only", {"Allow": wanted})
         elif not declared.isdigit() or len(declared) > 18 or int(declared) > most:
             refusal = _refusal(413, _too_large(most))
         elif path in _WORK and self._inside >= self._limits.waiting:
             refusal = _refusal(429, "too many requests at a time: try again in a moment", {"Retry-After": "1"})
         else:
-            await self._let_in(path in _WORK, scope, self._counted(receive, most), send)
+            await self._let_in(path in _WORK, scope, self._bounded(receive, most), send)
             return
         await refusal(scope, receive, send)
 
@@ -101,14 +105,25 @@ class Gate:
         assert self._wanted is not None
         return secrets.compare_digest(kind.lower() + b" " + token.strip(), self._wanted)
 
-    def _counted(self, receive: _Receive, most: int) -> _Receive:
-        """Receive, but no more than that: a body may be longer than it says, or not say how long it is."""
-        came = 0
+    def _bounded(self, receive: _Receive, most: int) -> _Receive:
+        """Receive, but no more than that, and not for ever.
+
+        A body may be longer than it says, or not say how long it is; a client may send it byte by byte, and holds a
+        place of the queue meanwhile.
+        """
+        came, is_whole, begun = 0, False, asyncio.get_running_loop().time()
 
         async def next_part() -> _Message:
-            nonlocal came
-            message = await receive()
+            nonlocal came, is_whole
+            if is_whole:  # what comes now is that the client has left
+                return await receive()
+            try:
+                async with asyncio.timeout_at(begun + self._limits.seconds + came / _SLOWEST):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the body came too slowly: try again", {"Connection": "close"}) from None
             came += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if came > most:
                 raise HTTPException(413, _too_large(most))
             return message

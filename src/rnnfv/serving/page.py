@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -28,15 +28,36 @@ _SHOWN = 12  # pictures, sentences
 _CLASSES = 5
 _THUMBNAIL = 320  # pixels
 _KEEP = (600, 3600)  # seconds: how often files of the page are looked through, and how old they become
-_WALL: dict[str, Any] = {"columns": 4, "object_fit": "contain", "height": "auto", "elem_classes": "wall"}
+# Without Gradio's button "share": it is for publishing on another host.
+_WALL: dict[str, Any] = {
+    "columns": 4,
+    "object_fit": "contain",
+    "height": "auto",
+    "elem_classes": "wall",
+    "buttons": ["download", "fullscreen"],
+}
 _TITLE = "rnnfv: search and watch"
 # What comes as an answer is read out by screen readers.
 _SPEAK = "() => document.querySelectorAll('.told').forEach(told => told.setAttribute('role', 'status'))"
 _CSS = """
-.gradio-container { max-width: 70rem !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 70rem !important; margin: 0 auto !important; }
 footer { display: none !important; }
 .told ol { padding-left: 2.2em !important; }
-.wall .grid-wrap { max-height: none !important; height: auto !important; }
+.wall .grid-wrap { min-height: 0 !important; max-height: none !important; height: auto !important; }
+.wall .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+.wall .thumbnail-item { display: block; height: auto !important; aspect-ratio: auto !important; }
+.wall .thumbnail-item img { height: auto !important; aspect-ratio: 1; }
+.wall .caption-label {
+  position: static !important; max-width: 100% !important; white-space: normal !important;
+  overflow-wrap: anywhere; text-align: left;
+}
+body:not(.dark) [role=tab].selected { color: var(--primary-700) !important; }
+.wall .caption { white-space: normal !important; overflow-wrap: anywhere; }
+.upload-container .or { color: inherit !important; }
+.icon-button, .label-wrap { min-width: 2rem; min-height: 2rem; align-items: center; }
+@media (max-width: 640px), (pointer: coarse) {
+  .icon-button, .label-wrap { min-width: 2.75rem; min-height: 2.75rem; }
+}
 @media (max-width: 640px) {
   .gradio-container { padding: 0 .5rem !important; }
   .wall .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
@@ -66,6 +87,8 @@ def add_page(app: FastAPI, *, token: str | None = None) -> FastAPI:
         block_info_text_color="*neutral_600",
         block_label_text_color="*neutral_700",
         block_title_text_color="*neutral_700",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
     )
     return gr.mount_gradio_app(
         app,
@@ -126,11 +149,11 @@ def _search_tab(desk: Desk) -> None:
         found, problem = await _asked(desk.search(text[:2000], _SHOWN))
         if problem:
             return problem, gr.Gallery(value=[], visible=False)
-        shown = _wall(desk, found)
-        lost = len(found) - len(shown)
-        missing = f" {lost} of them cannot be shown: their files are not where the index says." if lost else ""
-        listed = "" if shown else "\n\n" + "\n".join(f"1. `{name}` ({score:.3f})" for name, score in found)
-        return f"{len(found)} pictures, best first.{missing}{listed}", gr.Gallery(value=shown, visible=bool(shown))
+        shown, lost = _wall(desk, found)
+        lines = [f"{len(found)} pictures, best first. {_meaning(desk)}"]
+        if lost:
+            lines += ["", f"{len(lost)} of them cannot be shown: their files are not where the index says.", "", *lost]
+        return "\n".join(lines), gr.Gallery(value=shown, visible=bool(shown))
 
     event: dict[str, Any] = {"inputs": sentence, "outputs": [told, wall], "api_visibility": "private"}
     sentence.change(search, trigger_mode="always_last", show_progress="minimal", **event)
@@ -146,15 +169,24 @@ def _example(desk: Desk) -> str:
     return f"such as: {known[0]}" if known else "such as: two dogs run on the beach"
 
 
-def _wall(desk: Desk, found: Hits) -> list[tuple[Any, str]]:
+def _meaning(desk: Desk) -> str:
+    assert desk.service.searcher is not None
+    return desk.service.searcher.score_meaning
+
+
+def _wall(desk: Desk, found: Hits) -> tuple[list[tuple[Any, str]], list[str]]:
+    """The pictures with their captions, and lines of Markdown about those that cannot be shown; places stay."""
     folder = desk.service.pictures
-    files = picture_files(folder, [name for name, _ in found]) if folder else []
+    files = picture_files(folder, [name for name, _ in found]) if folder else [None] * len(found)
     shown: list[tuple[Any, str]] = []
-    for (name, score), file in zip(found, files, strict=False):
-        small = None if file is None else _thumbnail(file)
-        if small is not None:
-            shown.append((small, f"{len(shown) + 1}. {name}, score {score:.3f}"))
-    return shown
+    lost: list[str] = []
+    for place, ((name, score), file) in enumerate(zip(found, files, strict=True), start=1):
+        small = _thumbnail(file) if file is not None and file.is_file() else None
+        if small is None:
+            lost.append(f"- {place}\\. {_plain(name)} ({score:.3f})")
+        else:
+            shown.append((small, f"{place}. {name}, score {score:.3f}"))
+    return shown, lost
 
 
 @lru_cache(maxsize=512)
@@ -179,17 +211,16 @@ def _annotate_tab(desk: Desk) -> None:
     )
     told = gr.Markdown(_EMPTY_PICTURE, elem_classes="told")
 
-    async def annotate(path: str | None) -> str:
+    async def annotate(path: str | None) -> AsyncIterator[str]:
         if path is None:
-            return _EMPTY_PICTURE
+            yield _EMPTY_PICTURE
+            return
+        yield "Looking at the picture ..."
         found, problem = await _asked(desk.annotate(Path(path), _SHOWN))
-        if problem:
-            return problem
-        return "The sentences that fit best:\n\n" + "\n".join(
-            f"1. {_plain(text)} ({score:.3f})" for text, score in found
-        )
+        lines = [f"1. {_plain(text)} ({score:.3f})" for text, score in found or []]
+        yield problem or "\n".join([f"The sentences that fit best. {_meaning(desk)}", "", *lines])
 
-    picture.change(annotate, picture, told, api_visibility="private")
+    picture.change(annotate, picture, told, show_progress="hidden", api_visibility="private")
 
 
 _EMPTY_PICTURE = "The sentences that fit it best appear here."
@@ -207,15 +238,19 @@ def _actions_tab(desk: Desk) -> None:
     )
     table = gr.Dataframe(visible=False, label="The same as numbers", interactive=False, max_height=280)
 
-    async def watch(path: str | None) -> tuple[str, Any, Any, Any]:
+    async def watch(path: str | None) -> AsyncIterator[tuple[str, Any, Any, Any]]:
         if path is None:
-            return (_EMPTY_VIDEO, *_hidden())
+            yield (_EMPTY_VIDEO, *_hidden())
+            return
+        yield ("Watching the video ...", *_hidden())
         seen, problem = await _asked(desk.actions(Path(path)))
         if problem:
-            return (problem, *_hidden())
-        return (_named(seen, desk.service.unexplained), *_explained(seen))
+            yield (problem, *_hidden())
+        else:
+            yield (_named(seen, desk.service.unexplained), *_explained(seen))
 
-    video.change(watch, video, [told, frames, curve, table], api_visibility="private")
+    shown = [told, frames, curve, table]
+    video.change(watch, video, shown, show_progress="hidden", api_visibility="private")
 
 
 _EMPTY_VIDEO = "What happens in it, and when, appears here."
@@ -242,11 +277,12 @@ def _explained(seen: Prediction) -> tuple[Any, Any, Any]:
         (moments.images[step], f"{moments.place(step)} ({why.shares[step]:+.2f})") for step in sorted(moments.images)
     ]
     times = moments.frames if moments.seconds is None else moments.seconds.round(2)
+    unit = "frame" if moments.seconds is None else "seconds"
     told = pd.DataFrame({"time": times, "share": why.shares.round(4)})
     return (
         gr.Gallery(value=pictures, visible=True),
-        gr.LinePlot(value=told, visible=True, x_title="frame" if moments.seconds is None else "seconds"),
-        gr.Dataframe(value=told, visible=True),
+        gr.LinePlot(value=told, visible=True, x_title=unit),
+        gr.Dataframe(value=told.rename(columns={"time": unit, "share": "adds"}), visible=True),
     )
 
 
