@@ -110,8 +110,12 @@ def ratios(lines: list[dict[str, Any]]) -> str:
     """What the lines with a ratio say, work by work."""
     texts = []
     for work, group in groupby((line for line in lines if line["ratio"] is not None), key=lambda line: line["work"]):
-        texts.append(f"{work}: " + ", ".join(f"{line['ratio']:.2g} × {line['peer']}" for line in group))
+        texts.append(f"{work}: " + ", ".join(f"{_ratio(line['ratio'])} × {line['peer']}" for line in group))
     return "; ".join(texts)
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _two(row: tuple[float | None, ...]) -> list[str]:
