@@ -41,6 +41,7 @@ ORDER = [
     "serve_load",
     "sentences_memory",
     "action_rehearsal",
+    "scaling",
     "order_videos",
     "real_sequences",
     "action_real",
@@ -48,7 +49,6 @@ ORDER = [
     "retrieval_remedies",
 ]
 ON_GPU = ("encode_speed", "train_speed")
-APART = ("scaling",)  # needs Ray, and has a page of its own: docs/scaling.md
 LONG = (
     "action_real",
     "retrieval_real",

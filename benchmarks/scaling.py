@@ -1,4 +1,4 @@
-"""How far one machine gets, what Ray adds to it, and what 50 machines of 16 such cores would need by arithmetic.
+"""How far one machine gets, what Ray adds to it, and by arithmetic what UCF101 and a million videos need.
 
 Measured here: decoding, a net of images behind it, features' size, encoding, and the same work on Ray on this machine
 against the local run. The net has the operations of VGG-19 on 224 x 224, without trained weights; one core runs it.
@@ -22,7 +22,6 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import _common as common
-import av
 import numpy as np
 import torch
 
@@ -36,6 +35,10 @@ from rnnfv.video.decode import Sampling
 
 SECONDS, FPS, SIZE = 7, 25, (240, 320)  # a mean video of UCF101
 EVERY = 10
+NET_TFLOP = 0.039 * 18  # VGG-19 on the frames of one video, one crop each
+GPU_TFLOPS = 20  # what a GPU is taken to make of it a second
+PRICE = 0.05  # what a core hour is taken to cost
+MANY = {"UCF101": (13_320, 16), "a million videos": (1_000_000, 50 * 16)}  # videos, cores
 LIMITED_BY = "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them."
 
 
@@ -74,6 +77,8 @@ class Net:
 
 def write_video(path: Path, seed: int) -> None:
     """Moving noise of low frequency, compressed as the field's .avi files are."""
+    import av
+
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 255, (SECONDS * FPS // 5 + 1, 15, 20, 3)).astype(np.float32)
     with av.open(str(path), "w") as container:
@@ -171,28 +176,41 @@ def _ready() -> Any:
     return lambda items, tell: enumerate(items)
 
 
-def needs(found: dict[str, float]) -> list[tuple[str, str]]:
-    """A million videos on 50 machines of 16 cores, from the rates of one core here."""
-    n, cores = 1_000_000, 50 * 16
-    rows = [
-        ("extraction, core hours", n / found["extract_videos_per_s_core"] / 3600),
-        ("extraction, hours on 800 cores", n / found["extract_videos_per_s_core"] / 3600 / cores),
-        ("decoding alone, hours on 800 cores", n / found["decode_videos_per_s_core"] / 3600 / cores),
-        ("videos, TB", n * found["video_MB"] / 1e6),
-        ("features, TB", n * found["features_MB"] / 1e6),
-        ("encoding, hours on 800 cores", n / found["encode_sequences_per_s_core"] / 3600 / cores),
-        ("vectors, TB", n * found["vector_MB"] / 1e6),
-    ]
-    return [(name, f"{value:.2g}" if value < 100 else f"{value:,.0f}") for name, value in rows]
+def tell_needs(report: common.Report, found: dict[str, float]) -> None:
+    """What many videos need, from the rates of one core here."""
+    for name, (n, cores) in MANY.items():
+        for work, unit in (("decode", "videos"), ("extract", "videos"), ("encode", "sequences")):
+            hours = n / found[f"{work}_{unit}_per_s_core"] / 3600
+            report.add(
+                f"{name}: {'decode alone' if work == 'decode' else work}",
+                f"{_digits(hours / cores)} h on {cores} cores",
+                note=f"{_digits(hours)} core hours: {_digits(hours * PRICE)} at {PRICE} each",
+            )
+        for what in ("video", "features", "vector"):
+            plural = f"{what.removesuffix('s')}s"
+            report.add(f"{name}: size of the {plural}", f"{_digits(n * found[f'{what}_MB'] / 1e3)} GB")
+        gpu_hours, rate = n * NET_TFLOP / GPU_TFLOPS / 3600, GPU_TFLOPS / NET_TFLOP
+        report.add(
+            f"{name}: the net on GPUs of {GPU_TFLOPS} TFLOP/s",
+            f"{_digits(gpu_hours)} GPU hours",
+            note=f"{_digits(rate / found['decode_videos_per_s_core'])} cores decode for one GPU",
+        )
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
 
 
 def main() -> int:
     args = common.options(__doc__).parse_args()
     common.limit_threads(args.threads)
-    found = measure(args.full)
-    report = common.Report("One core, Ray on this machine, and many machines", limited_by=LIMITED_BY, figures=found)
+    report = common.Report("One core, Ray on this machine, and many machines", limited_by=LIMITED_BY)
+    if not (common.is_installed("ray") and common.is_installed("av")):
+        report.skip("everything", "Ray or PyAV is not installed (pip install 'rnnfv[video,ray]')")
+        return common.finish(report, args)
+    found = report.figures = measure(args.full)
     for work, unit in (("decode", "videos"), ("extract", "videos"), ("encode", "sequences")):
-        report.add(f"{work}, one core", f"{found[f'{work}_{unit}_per_s_core']:.3g} {unit} a second of its time")
+        report.add(f"one core: {work}", f"{found[f'{work}_{unit}_per_s_core']:.3g} {unit} a second of its time")
     for work, unit in (("extract", "videos"), ("encode", "sequences")):
         report.add(
             f"{work} {found[unit]:,.0f} {unit} on Ray, one worker",
@@ -203,8 +221,7 @@ def main() -> int:
             note="the same bytes",
         )
     report.add("Ray's first work, with all imports", common.seconds_text(found["ray_first_s"]))
-    for name, value in needs(found):
-        report.add(f"a million videos: {name}", value)
+    tell_needs(report, found)
     return common.finish(report, args)
 
 

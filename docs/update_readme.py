@@ -24,7 +24,7 @@ from rnnfv.tables import as_markdown
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 DEMO, BENCHMARKS = DOCS / "results" / "demo.json", ROOT / "benchmarks" / "results.json"
-FILLED = (ROOT / "README.md", DOCS / "reproduction.md")
+FILLED = (ROOT / "README.md", DOCS / "reproduction.md", DOCS / "scaling.md")
 _BLOCK = re.compile(r"(<!-- ([a-z ]+)(?:: ([^:\n]+?))?(?:: ([^\n]+?))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _FIVE = "r@1, 5, 10, median, mean"
 
@@ -45,13 +45,10 @@ def content(name: str, first: str | None, second: str | None, old: str) -> str:
             return demo_table(json.loads(DEMO.read_text("utf-8")))
         case "speed table", None:
             return speed_table(old, json.loads(BENCHMARKS.read_text("utf-8"))["benchmarks"])
-        case "published", "actions":
-            rows = [[data, features, *_two(row)] for data, found in ACTIONS.items() for features, row in found.items()]
-            return as_markdown(["data", "features", "mean pooling", "GMM-FV", "RNN-FV"], rows)
-        case "published", "fusion":
-            return as_markdown(["features", "HMDB51", "UCF101"], [[name, *_two(row)] for name, row in FUSION.items()])
-        case "published", str(data) if data in PUBLISHED:
-            return retrieval_table(PUBLISHED[data])
+        case "measured", str(script):
+            return measured_table(json.loads(BENCHMARKS.read_text("utf-8"))["benchmarks"][script]["lines"], second)
+        case "published", str(data):
+            return published_table(data)
         case "copied", str(page) if second is not None:
             return table_of((DOCS / page).read_text("utf-8"), page, second)
     raise ValueError(f"there is no table <!-- {name}: {first}: {second} -->")
@@ -63,6 +60,15 @@ def demo_table(figures: dict[str, Any]) -> str:
         spread = f" ± {row['std']:.2f}" if figures["protocol"]["seeds"] > 1 else ""
         rows.append([TITLES[name], f"{row['mean']:.2f}{spread}", str(row["dim"])])
     return as_markdown(["pooling", "accuracy %", "numbers"], rows)
+
+
+def published_table(data: str) -> str:
+    if data == "actions":
+        rows = [[data, features, *_two(row)] for data, found in ACTIONS.items() for features, row in found.items()]
+        return as_markdown(["data", "features", "mean pooling", "GMM-FV", "RNN-FV"], rows)
+    if data == "fusion":
+        return as_markdown(["features", "HMDB51", "UCF101"], [[name, *_two(row)] for name, row in FUSION.items()])
+    return retrieval_table(PUBLISHED[data])
 
 
 def retrieval_table(rows: dict[str, tuple[float, ...]]) -> str:
@@ -120,6 +126,24 @@ def _ratio(value: float) -> str:
 
 def _two(row: tuple[float | None, ...]) -> list[str]:
     return ["" if value is None else f"{value:.2f}" for value in row]
+
+
+def measured_table(lines: list[dict[str, Any]], beginning: str | None) -> str:
+    """What lines measured; with a beginning, only of the work that begins with it and a colon, told without it."""
+    prefix = f"{beginning}: " if beginning else ""
+    rows = [
+        [line["work"].removeprefix(prefix), line["ours"], line["note"]]
+        for line in lines
+        if line["work"].startswith(prefix)
+    ]
+    if not rows:
+        raise ValueError(f"the kept results have no line that begins with {prefix!r}")
+    has_notes = any(note for _, _, note in rows)
+    return (
+        as_markdown(["work", "measured", ""], rows)
+        if has_notes
+        else as_markdown(["work", "measured"], [row[:2] for row in rows])
+    )
 
 
 # -- writing ---------------------------------------------------------------------------------------

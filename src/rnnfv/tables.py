@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = ["as_latex", "as_markdown"]
 
+_FIGURE = re.compile(r"\**[-+]?\d")
 _SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$"} | {c: f"\\{c}" for c in "&%$#_{}"}
 
 
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left, the others to the right.
+    """A Markdown table, columns of figures to the right, the others to the left.
 
     Examples
     --------
@@ -22,12 +24,12 @@ def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     lines = [header, *rows]
     text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    text.insert(1, "|---|" + "---:|" * (len(header) - 1))
+    text.insert(1, "|" + "".join("---:|" if is_right else "---|" for is_right in _are_figures(len(header), rows)))
     return "\n".join(text) + "\n"
 
 
 def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A LaTeX tabular in the form of the booktabs package.
+    """A LaTeX tabular in the form of the booktabs package, aligned as `as_markdown` does.
 
     Examples
     --------
@@ -45,9 +47,10 @@ def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         " & ".join("".join(_SPECIAL.get(c, c) for c in cell) for cell in line) for line in [header, *rows]
     ]
     body = [line + r" \\" for line in others]
+    columns = "".join("r" if is_right else "l" for is_right in _are_figures(len(header), rows))
     return "\n".join(
         [
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             first + r" \\",
             r"\midrule",
@@ -57,3 +60,9 @@ def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             "",
         ]
     )
+
+
+def _are_figures(columns: int, rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Whether each column's cells begin with a number; the first, which names the row, counts as text."""
+    cells = [[row[i] for row in rows if row[i]] for i in range(columns)]
+    return [i > 0 and bool(cells[i]) and all(map(_FIGURE.match, cells[i])) for i in range(columns)]
