@@ -6,7 +6,7 @@
   Every number of sequences is a process of its own that tells its peak memory, with the libraries; the map's written
   pages are given back to the system. Flat growth is a slope of 0.
 
-    python benchmarks/growth.py [--full] [--json FILE] [--plot docs/images/encode_growth.png]
+    python benchmarks/growth.py [--full] [--json FILE] [--plot FILE]
 """
 
 from __future__ import annotations
@@ -78,12 +78,10 @@ def slope(x: list[int], y: list[float]) -> float:
 
 def draw(path: Path, steps: list[int], seconds: list[float], numbers: list[int], rows: list[dict[str, float]]) -> None:
     """Two plots side by side, both with logarithmic axes."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     milliseconds = 1e3 * np.array(seconds) / ROWS
     left.plot(steps, milliseconds, "o-", color="#1f5aa6", label="measured")
     left.plot(steps, milliseconds[-1] * np.array(steps) / steps[-1], "--", color="0.6", label="linear")
@@ -98,13 +96,12 @@ def draw(path: Path, steps: list[int], seconds: list[float], numbers: list[int],
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    figure.savefig(path, dpi=130, facecolor="white")
 
 
 def main() -> int:
     parser = common.options(__doc__)
-    parser.add_argument("--plot", type=Path, help="draw the plot here (.png)")
+    parser.add_argument("--plot", type=Path, help="draw the plot here (.svg or .png)")
     args = parser.parse_args()
     common.limit_threads(args.threads)
     if args.job:

@@ -49,6 +49,7 @@ ORDER = [
     "retrieval_remedies",
 ]
 ON_GPU = ("encode_speed", "train_speed")
+PLOTTED = ("growth",)  # what draws a plot beside the page
 LONG = (
     "action_real",
     "retrieval_real",
@@ -112,6 +113,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(told), "--threads", str(args.threads)]
         command += ["--full"] if args.full else []
         command += ["--device", args.device] if name in ON_GPU else []
+        command += ["--plot", str(args.out / f"{name}.svg")] if name in PLOTTED else []
         begun = time.perf_counter()
         try:
             code = exit_code(command, limit)
@@ -171,6 +173,8 @@ def section(name: str, report: dict[str, Any], page: dict[str, Any]) -> list[str
     if lines:
         used = [i for i in range(len(HEADER)) if any(line[i] for line in lines)]
         parts.append(table([HEADER[i] for i in used], [[line[i] for i in used] for line in lines]))
+    if name in PLOTTED:
+        parts.append(f"![{report['title']}]({name}.svg)")
     parts += [f"Skipped: {text}." for text in report["skipped"]]
     for what in ("prediction", "limited_by"):
         if report[what]:

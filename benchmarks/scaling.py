@@ -37,8 +37,10 @@ SECONDS, FPS, SIZE = 7, 25, (240, 320)  # a mean video of UCF101
 EVERY = 10
 NET_TFLOP = 0.039 * 18  # VGG-19 on the frames of one video, one crop each
 GPU_TFLOPS = 20  # what a GPU is taken to make of it a second
-PRICE = 0.05  # what a core hour is taken to cost
+PRICE = 0.05  # dollars that a core hour is taken to cost
 MANY = {"UCF101": (13_320, 16), "a million videos": (1_000_000, 50 * 16)}  # videos, cores
+RATES = {"decode": "videos", "extract": "videos", "encode": "sequences"}
+SIZES = {"features_MB": "features", "vector_MB": "vectors"}
 LIMITED_BY = "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them."
 
 
@@ -116,7 +118,6 @@ def measure(is_full: bool) -> dict[str, float]:
         n_videos = found["videos"] = 32 if is_full else 6
         n_sequences = found["sequences"] = 2000 if is_full else 300
         videos = write_videos(folder / "videos", n_videos)
-        found["video_MB"] = size_of(videos, "*") / n_videos
         found["decode_videos_per_s_core"] = decode_rate(sorted(videos.iterdir()))
         net, here, there = Net(is_full), folder / "here", folder / "there"
         extract = partial(extract_features, videos, net, workers=0, shard_size=50)
@@ -176,40 +177,9 @@ def _ready() -> Any:
     return lambda items, tell: enumerate(items)
 
 
-def tell_needs(report: common.Report, found: dict[str, float]) -> None:
-    """What many videos need, from the rates of one core here."""
-    for name, (n, cores) in MANY.items():
-        for work, unit in (("decode", "videos"), ("extract", "videos"), ("encode", "sequences")):
-            hours = n / found[f"{work}_{unit}_per_s_core"] / 3600
-            report.add(
-                f"{name}: {'decode alone' if work == 'decode' else work}",
-                f"{_digits(hours / cores)} h on {cores} cores",
-                note=f"{_digits(hours)} core hours: {_digits(hours * PRICE)} at {PRICE} each",
-            )
-        for what in ("video", "features", "vector"):
-            plural = f"{what.removesuffix('s')}s"
-            report.add(f"{name}: size of the {plural}", f"{_digits(n * found[f'{what}_MB'] / 1e3)} GB")
-        gpu_hours, rate = n * NET_TFLOP / GPU_TFLOPS / 3600, GPU_TFLOPS / NET_TFLOP
-        report.add(
-            f"{name}: the net on GPUs of {GPU_TFLOPS} TFLOP/s",
-            f"{_digits(gpu_hours)} GPU hours",
-            note=f"{_digits(rate / found['decode_videos_per_s_core'])} cores decode for one GPU",
-        )
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
-
-
-def main() -> int:
-    args = common.options(__doc__).parse_args()
-    common.limit_threads(args.threads)
-    report = common.Report("One core, Ray on this machine, and many machines", limited_by=LIMITED_BY)
-    if not (common.is_installed("ray") and common.is_installed("av")):
-        report.skip("everything", "Ray or PyAV is not installed (pip install 'rnnfv[video,ray]')")
-        return common.finish(report, args)
-    found = report.figures = measure(args.full)
-    for work, unit in (("decode", "videos"), ("extract", "videos"), ("encode", "sequences")):
+def tell(report: common.Report, found: dict[str, float]) -> None:
+    """Rates of one core here, and the same work on Ray."""
+    for work, unit in RATES.items():
         report.add(f"one core: {work}", f"{found[f'{work}_{unit}_per_s_core']:.3g} {unit} a second of its time")
     for work, unit in (("extract", "videos"), ("encode", "sequences")):
         report.add(
@@ -221,7 +191,50 @@ def main() -> int:
             note="the same bytes",
         )
     report.add("Ray's first work, with all imports", common.seconds_text(found["ray_first_s"]))
-    tell_needs(report, found)
+
+
+def tell_needs(report: common.Report, found: dict[str, float]) -> None:
+    """What many videos need, from the rates of one core here."""
+    for name, (n, cores) in MANY.items():
+        for work, unit in RATES.items():
+            hours = n / found[f"{work}_{unit}_per_s_core"] / 3600
+            report.add(
+                f"{name}: {'decode alone' if work == 'decode' else work}",
+                f"{_time(hours / cores)} on {cores} cores",
+                note=f"{_digits(hours)} core hours: {_digits(hours * PRICE)} dollars at {PRICE} each",
+            )
+        for size, what in SIZES.items():
+            report.add(f"{name}: size of the {what}", f"{_digits(n * found[size] / 1e3)} GB")
+        gpu_hours, rate = n * NET_TFLOP / GPU_TFLOPS / 3600, GPU_TFLOPS / NET_TFLOP
+        report.add(
+            f"{name}: the net on GPUs of {GPU_TFLOPS} TFLOP/s",
+            f"{_digits(gpu_hours)} GPU hours",
+            note=f"{_digits(rate / found['decode_videos_per_s_core'])} cores decode for one GPU",
+        )
+
+
+def _time(hours: float) -> str:
+    for unit, length in (("h", 1), ("min", 60)):
+        if hours * length >= 1:
+            return f"{_digits(hours * length)} {unit}"
+    return f"{_digits(3600 * hours)} s"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def main() -> int:
+    args = common.options(__doc__).parse_args()
+    common.limit_threads(args.threads)
+    report = common.Report("One core, Ray on this machine, and many machines", limited_by=LIMITED_BY)
+    if not (common.is_installed("ray") and common.is_installed("av")):
+        report.skip("everything", "Ray or PyAV is not installed (pip install 'rnnfv[video,ray]')")
+        return common.finish(report, args)
+    found = report.figures = measure(args.full)
+    tell(report, found)
+    if args.full:  # with the small net, hours would say nothing
+        tell_needs(report, found)
     return common.finish(report, args)
 
 

@@ -46,12 +46,12 @@ def content(name: str, first: str | None, second: str | None, old: str) -> str:
         case "speed table", None:
             return speed_table(old, json.loads(BENCHMARKS.read_text("utf-8"))["benchmarks"])
         case "measured", str(script):
-            return measured_table(json.loads(BENCHMARKS.read_text("utf-8"))["benchmarks"][script]["lines"], second)
-        case "published", str(data):
+            return measured_table(script, second, json.loads(BENCHMARKS.read_text("utf-8"))["benchmarks"])
+        case "published", str(data) if data in {"actions", "fusion", *PUBLISHED}:
             return published_table(data)
         case "copied", str(page) if second is not None:
             return table_of((DOCS / page).read_text("utf-8"), page, second)
-    raise ValueError(f"there is no table <!-- {name}: {first}: {second} -->")
+    raise ValueError(f"there is no table <!-- {': '.join(filter(None, (name, first, second)))} -->")
 
 
 def demo_table(figures: dict[str, Any]) -> str:
@@ -128,16 +128,21 @@ def _two(row: tuple[float | None, ...]) -> list[str]:
     return ["" if value is None else f"{value:.2f}" for value in row]
 
 
-def measured_table(lines: list[dict[str, Any]], beginning: str | None) -> str:
-    """What lines measured; with a beginning, only of the work that begins with it and a colon, told without it."""
+def measured_table(script: str, beginning: str | None, benchmarks: dict[str, Any]) -> str:
+    """What a script measured; with a beginning, only of the work that begins with it and a colon, told without it."""
+    report = benchmarks.get(script, {})
+    if not report.get("full"):
+        raise ValueError(
+            f"there are no results of {script} at the paper's sizes: python benchmarks/run_all.py --full --only {script}"
+        )
     prefix = f"{beginning}: " if beginning else ""
     rows = [
         [line["work"].removeprefix(prefix), line["ours"], line["note"]]
-        for line in lines
+        for line in report["lines"]
         if line["work"].startswith(prefix)
     ]
     if not rows:
-        raise ValueError(f"the kept results have no line that begins with {prefix!r}")
+        raise ValueError(f"the results of {script} have no line that begins with {prefix!r}")
     has_notes = any(note for _, _, note in rows)
     return (
         as_markdown(["work", "measured", ""], rows)

@@ -56,6 +56,17 @@ def test_the_page_has_every_line_and_says_what_was_skipped_and_what_failed(runne
     assert {"machine", "versions", "limits"} <= set(data)
 
 
+def test_a_plot_stands_beside_the_page_and_is_shown_on_it(runner, tmp_path, monkeypatch):
+    plotting = 'parser = common.options("made")\nparser.add_argument("--plot")\nargs = parser.parse_args()\n'
+    plotting += 'open(args.plot, "w").write("<svg/>")'
+    (tmp_path / "good.py").write_text(SCRIPT.replace('args = common.options("made").parse_args()', plotting))
+    monkeypatch.setattr(runner.run_all, "PLOTTED", ("good", "bad"))
+    _, page, _ = runner()
+    assert "![Made up](good.svg)" in page
+    assert (tmp_path / "good.svg").read_text() == "<svg/>"
+    assert "bad.svg" not in page
+
+
 def test_results_of_scripts_that_are_not_run_again_stay(runner):
     runner()
     code, page, data = runner("--only", "good", "--full")

@@ -45,6 +45,17 @@ def test_products_are_the_definition_s_and_lengths_one(seed, width, sizes, k, dt
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=tolerance)
 
 
+def test_two_of_a_kind_are_compared_almost_as_by_their_cosine(rng):
+    X, Y = unit(rng, 40, 8), unit(rng, 30, 8)
+    scaling = LocalScaling(5).fit(X, Y)
+    usual = np.arcsin(np.sort(X @ Y.T, axis=1)[:, -5:].mean(axis=1))
+    angles = usual[:, None] - usual
+    wanted = X @ X.T / 2 + (1 + np.cos(angles)) / 4
+    vectors = scaling.transform(X)
+    np.testing.assert_allclose(vectors @ vectors.T, wanted, atol=1e-12)
+    assert (np.abs(wanted - X @ X.T / 2 - 0.5) <= angles**2 / 8 + 1e-12).all()
+
+
 def test_a_hub_is_nobody_s_nearest_any_more():
     """One result is fairly near to every query, which has another of its own that is a little less near."""
     angles = np.linspace(0.2, 0.3, 20)[:, None] * np.eye(20)
@@ -75,6 +86,15 @@ def test_without_neighbours_nothing_changes_and_nothing_is_kept(rng):
     assert scaling.x_bank_.shape == scaling.y_bank_.shape == (0, 4)
 
 
+def test_what_was_fitted_on_is_kept_as_it_was(rng):
+    X, Y = unit(rng, 12, 3), unit(rng, 11, 3)
+    scaling = LocalScaling(neighbours=2).fit(X, Y)
+    new, before = unit(rng, 4, 3), scaling.transform(X[:3])
+    Y[:] = 0
+    assert (scaling.transform(X[:3]) == before).all()
+    assert scaling.transform(new).shape == (4, 7)
+
+
 def test_saved_and_cloned_it_is_the_same(rng, tmp_path):
     X, Y = unit(rng, 12, 3), unit(rng, 11, 3)
     scaling = LocalScaling(neighbours=2).fit(X, Y)
@@ -87,14 +107,20 @@ def test_saved_and_cloned_it_is_the_same(rng, tmp_path):
 
 def test_what_cannot_be_is_refused(rng):
     X, Y = unit(rng, 4, 3), unit(rng, 9, 3)
-    with pytest.raises(ValueError, match="neighbours is 5: it must be 0 to 4"):
+    with pytest.raises(ValueError, match="neighbours is 5: give a whole number of 0 to 4"):
         LocalScaling(5).fit(X, Y)
+    with pytest.raises(ValueError, match=r"neighbours is 1\.5"):
+        LocalScaling(1.5).fit(X, Y)
+    with pytest.raises(ValueError, match="row 2 of Y has length 3, not 1"):
+        LocalScaling(1).fit(X, Y * np.array([1, 1, 3, *[1] * 6])[:, None])
+    with pytest.raises(ValueError, match="row 0 of X has length 0.5, not 1"):
+        LocalScaling(1).fit(X, Y).transform(X / 2)
     with pytest.raises(ValueError, match="neighbours is -1"):
         LocalScaling(-1).fit(X, Y)
     with pytest.raises(ValueError, match="X has 3 columns and Y 2"):
-        LocalScaling(1).fit(X, Y[:, :2])
+        LocalScaling(1).fit(X, normalize(Y[:, :2]))
     with pytest.raises(ValueError, match="the vectors have 2 values, but those fitted on 3"):
-        LocalScaling(1).fit(X, Y).transform(X[:, :2])
+        LocalScaling(1).fit(X, Y).transform(normalize(X[:, :2]))
     with pytest.raises(ValueError, match="NaN"):
         LocalScaling(1).fit(X, Y).transform(X * np.nan)
     with pytest.raises(ValueError, match="neighbours is 1, but 0 vectors are kept: fit again"):

@@ -15,7 +15,7 @@ def dropout(p):
 
 @settings(deadline=None)  # torch loads parts of itself at its first backward pass
 @given(
-    p=st.floats(0, 0.99),
+    p=st.floats(0, 1),
     shape=st.lists(st.integers(0, 5), min_size=1, max_size=3),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 2**32 - 1),
@@ -27,13 +27,22 @@ def test_a_value_is_dropped_or_scaled_and_so_is_its_gradient(p, shape, dtype, se
     torch.manual_seed(seed)
     out = drop(values)
     assert out.dtype == dtype
-    factors = torch.where(out == 0, 0, 1 / (1 - p)).to(dtype)
+    dropped = min(round(p * 2**16), 2**16 - 1) / 2**16
+    factors = torch.where(out == 0, 0, 1 / (1 - dropped)).to(dtype)
+    assert p < 1 or not out.any()
     torch.testing.assert_close(out, values * factors)
     out.sum().backward()
     torch.testing.assert_close(values.grad, factors)
     torch.manual_seed(seed)
     assert torch.equal(drop(values), out)
     assert torch.equal(drop.eval()(values), values)
+
+
+@pytest.mark.parametrize("p", [0.001, 0.3, 0.5, 0.99, 0.99999])
+def test_what_is_kept_makes_up_for_what_is_dropped(p):
+    torch.manual_seed(0)
+    ones = torch.ones(2000, 2003, dtype=torch.float64)
+    assert dropout(p)(ones).mean().item() == pytest.approx(1, abs=5 * (p / (1 - p) / ones.numel()) ** 0.5)
 
 
 @pytest.mark.parametrize("p", [0.001, 0.3, 0.5, 0.99])

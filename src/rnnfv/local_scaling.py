@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ __all__ = ["LocalScaling"]
 
 _BLOCK_VALUES = 1 << 23  # similarities made at once
 _DTYPES = [np.float32, np.float64]
+_LENGTH_TOLERANCE = 1e-3
 
 
 class LocalScaling(SaveMixin, BaseEstimator):
@@ -27,7 +29,8 @@ class LocalScaling(SaveMixin, BaseEstimator):
 
     The new vectors have length one and four numbers more, so that all that works with cosines works with them:
     ``[x / sqrt(2), -r(x) / 2, 1 / 2, sqrt(1 - r(x)^2) / 2, 0]``, and for y with the second and third, and the last
-    two, exchanged.
+    two, exchanged. Two of one kind are compared almost as by their cosine: their product is half of it, and
+    ``(1 + cos(arcsin r(x) - arcsin r(x'))) / 4``, which is 1 / 2 but for an eighth of the angles' squared difference.
 
     Parameters
     ----------
@@ -66,52 +69,64 @@ class LocalScaling(SaveMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than ``neighbours`` of a kind, or the widths differ.
+            If there are fewer than ``neighbours`` of a kind, the widths differ, or a length is not one.
         """
-        X, Y = (check_array(bank, dtype=_DTYPES, ensure_min_samples=0) for bank in (X, Y))
+        X, Y = _unit(X, "X"), _unit(Y, "Y")
         if X.shape[1] != Y.shape[1]:
             raise ValueError(f"X has {X.shape[1]} columns and Y {Y.shape[1]}: they must be of one space")
-        if not 0 <= self.neighbours <= min(len(X), len(Y)):
+        if not (isinstance(self.neighbours, Integral) and 0 <= self.neighbours <= min(len(X), len(Y))):
             raise ValueError(
-                f"neighbours is {self.neighbours!r}: it must be 0 to {min(len(X), len(Y))}, as many as X and Y have"
+                f"neighbours is {self.neighbours!r}: give a whole number of 0 to {min(len(X), len(Y))}, as many as there "
+                "are of X and of Y"
             )
-        self.x_bank_, self.y_bank_ = (bank if self.neighbours else bank[:0] for bank in (X, Y))
+        self.x_bank_, self.y_bank_ = (bank[: len(bank) if self.neighbours else 0].copy() for bank in (X, Y))
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Vectors of the first kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype.
+        """Vectors of the first kind, scaled.
 
         Parameters
         ----------
         X : array-like of shape (n, k)
+            Of length one.
 
         Returns
         -------
-        ndarray of shape (n, k + 4)
-            (n, k) without neighbours.
+        ndarray of shape (n, k + 4), float32 for float32 and else float64
+            Of length one. The given vectors, (n, k), without neighbours.
+
+        Raises
+        ------
+        ValueError
+            If the width is not that of the vectors fitted on, or a length is not one.
         """
         check_is_fitted(self)
-        return self._placed(X, self.y_bank_, (0, 1, 2, 3))
+        return self._placed(_unit(X, "X"), self.y_bank_, (0, 1, 2, 3))
 
     def transform_y(self, Y: Any) -> NDArray[Any]:
-        """Vectors of the second kind: (n, k) of length one -> (n, k + 4) of length one, in their dtype.
+        """Vectors of the second kind, scaled.
 
         Parameters
         ----------
         Y : array-like of shape (n, k)
+            Of length one.
 
         Returns
         -------
-        ndarray of shape (n, k + 4)
-            (n, k) without neighbours.
+        ndarray of shape (n, k + 4), float32 for float32 and else float64
+            Of length one. The given vectors, (n, k), without neighbours.
+
+        Raises
+        ------
+        ValueError
+            If the width is not that of the vectors fitted on, or a length is not one.
         """
         check_is_fitted(self)
-        return self._placed(Y, self.x_bank_, (1, 0, 3, 2))
+        return self._placed(_unit(Y, "Y"), self.x_bank_, (1, 0, 3, 2))
 
-    def _placed(self, vectors: Any, bank: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
-        vectors = check_array(vectors, dtype=_DTYPES, ensure_min_samples=0)
-        if vectors.shape[1] != bank.shape[1]:
-            raise ValueError(f"the vectors have {vectors.shape[1]} values, but those fitted on {bank.shape[1]}")
+    def _placed(self, vectors: NDArray[Any], bank: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
+        if vectors.shape[1:] != bank.shape[1:]:
+            raise ValueError(f"the vectors have {vectors.shape[1]} values, but those fitted on {bank.shape[-1]}")
         if not self.neighbours:
             return vectors
         if len(bank) < self.neighbours:
@@ -126,3 +141,13 @@ class LocalScaling(SaveMixin, BaseEstimator):
         more = np.stack([-usual, np.ones_like(usual), np.sqrt(1 - usual**2), np.zeros_like(usual)], axis=1) / 2
         shortened = vectors * vectors.dtype.type(np.sqrt(0.5))
         return np.hstack([shortened, more[:, order].astype(vectors.dtype)])
+
+
+def _unit(vectors: Any, name: str) -> NDArray[Any]:
+    """The vectors as an array of floats, seen to be finite and of length one."""
+    array: NDArray[Any] = check_array(vectors, dtype=_DTYPES, ensure_min_samples=0, input_name=name)
+    lengths = np.linalg.norm(array, axis=1)
+    if len(wrong := np.flatnonzero(np.abs(lengths - 1) > _LENGTH_TOLERANCE)):
+        row = wrong[0]
+        raise ValueError(f"row {row} of {name} has length {lengths[row]:.6g}, not 1: divide it by its length")
+    return array

@@ -14,18 +14,18 @@ State: TypeAlias = Tensor | tuple[Tensor, Tensor]  # of the recurrent part: (lay
 
 
 class _Dropout(nn.Dropout):
-    """torch's dropout. On a CPU it draws 16 random bits a value, so that ``p`` holds within 1e-5.
+    """torch's dropout. On a CPU it draws 16 random bits a value, and ``p`` is rounded to the next of 65,536ths.
 
     torch's own masks can take a tenth of a whole training step there.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self.p == 0 or inputs.device.type != "cpu":
+        if not self.training or self.p in (0, 1) or inputs.device.type != "cpu":
             return super().forward(inputs)
         words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         bits = words.view(torch.int16)[: inputs.numel()].view(inputs.shape)
-        below = min(round(self.p * 2**16), 2**16 - 1) - 2**15
-        return inputs * (bits >= below).to(inputs.dtype).div_(1 - self.p)
+        dropped = min(round(self.p * 2**16), 2**16 - 1)  # of 2**16
+        return inputs * (bits >= dropped - 2**15).to(inputs.dtype).div_(1 - dropped / 2**16)
 
 
 class NextStepNetwork(nn.Module):

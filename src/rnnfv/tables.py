@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 __all__ = ["as_latex", "as_markdown"]
 
-_FIGURE = re.compile(r"\**[-+]?\d")
+_FIGURE = re.compile(r"\**[<>≈~]? ?[-+−]?\.?\d|\**[-+−]?(nan|inf)\b")
+_NOTHING = {"", "-", "–", "—"}
 _SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$"} | {c: f"\\{c}" for c in "&%$#_{}"}
 
 
@@ -64,5 +65,8 @@ def as_latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _are_figures(columns: int, rows: Sequence[Sequence[str]]) -> list[bool]:
     """Whether each column's cells begin with a number; the first, which names the row, counts as text."""
-    cells = [[row[i] for row in rows if row[i]] for i in range(columns)]
-    return [i > 0 and bool(cells[i]) and all(map(_FIGURE.match, cells[i])) for i in range(columns)]
+    for i, row in enumerate(rows):
+        if len(row) != columns:
+            raise ValueError(f"row {i} has {len(row)} cells, but the header {columns}")
+    told = [[row[i] for row in rows if row[i] not in _NOTHING] for i in range(columns)]
+    return [i > 0 and bool(told[i]) and all(map(_FIGURE.match, told[i])) for i in range(columns)]

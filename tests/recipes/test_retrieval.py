@@ -41,6 +41,11 @@ def models(parts, reader):
     return {name: fit_retrieval(train, validation, SentenceSettings(name, **SMALL), reader) for name in ENCODERS}
 
 
+def by_cosines(model):
+    none = np.empty((0, len(model.cca.correlations_)))
+    return dataclasses.replace(model, scaling=LocalScaling(0).fit(none, none))
+
+
 def report(model, pairs):
     return report_of(model.encode_sentences(pairs.texts), model.encode_images(pairs.images), pairs.image_of_sentence)
 
@@ -130,6 +135,8 @@ def test_local_scaling_is_kept_where_validation_gains_by_it(parts, reader):
         gains.append(recalls[1] > recalls[0])
         assert chosen.scaling.neighbours == chosen.note["chosen"]["neighbours"] == (10 if gains[-1] else 0)
         assert total_recall(report(chosen, validation)) == pytest.approx(max(recalls))
+        assert chosen.note["chosen"]["recall"] == pytest.approx(max(recalls))
+        assert plain.note["chosen"]["recall"] == pytest.approx(recalls[0])
     assert True in gains
 
 
@@ -215,10 +222,21 @@ def test_a_changed_model_folder_is_refused(models, tmp_path):
 
 
 def test_a_combination_averages_similarities(models, parts):
-    chosen = (models["mean"], models["rnn-fv"], models["tf-idf"])
+    chosen = tuple(by_cosines(models[name]) for name in ("mean", "rnn-fv", "tf-idf"))
     joint, test = Combination(chosen), parts[2]
     mean = np.mean([m.encode_sentences(test.texts) @ m.encode_images(test.images).T for m in chosen], axis=0)
     np.testing.assert_allclose(joint.encode_sentences(test.texts) @ joint.encode_images(test.images).T, mean, atol=1e-5)
+
+
+def test_a_scaled_model_and_one_by_cosines_have_equal_parts_in_a_combination(models, parts):
+    test, plain = parts[2], by_cosines(models["tf-idf"])
+    banks = plain.encode_sentences(parts[0].texts), plain.encode_images(parts[0].images)
+    scaled = dataclasses.replace(plain, scaling=LocalScaling(3).fit(*banks))
+    one, other = (m.encode_sentences(test.texts) @ m.encode_images(test.images).T for m in (plain, scaled))
+    joint = Combination((plain, scaled))
+    sentences, images = joint.encode_sentences(test.texts), joint.encode_images(test.images)
+    np.testing.assert_allclose(sentences @ images.T, (one + 2 * other) / 3, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(sentences, axis=1), 1, atol=1e-6)
 
 
 def test_seeds_differ_and_repeat(parts, word_file):

@@ -182,7 +182,9 @@ def test_both_kinds_of_files_hold_the_same(vgg19_file, tmp_path, rng):
     first = make_backbone("vgg19", vgg19_file, device="cpu", crops=1)
     second = make_backbone("vgg19", tmp_path / "vgg19.safetensors", device="cpu", crops=1)
     frames = frames_of(rng, 1, 256, 256)
-    assert_array_equal(first(frames), second(frames))
+    # Not to the last bit: where the weights lie in memory can decide how they are summed.
+    expected = first(frames)
+    assert_allclose(second(frames), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_other_weights_than_described_are_refused(vgg19_file, tmp_path):

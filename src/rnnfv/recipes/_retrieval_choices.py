@@ -135,15 +135,23 @@ def best_image_power(train: Pairs, validation: Pairs, etas: Sequence[float]) -> 
 
 
 def best_scaling(
-    side: Pipeline, cca: RegularizedCCA, train: Pairs, validation: Pairs, vectors: NDArray[np.float32]
-) -> LocalScaling:
-    """Local scaling by what was fitted on, or none where recall of the validation sentences is no better with it."""
+    side: Pipeline,
+    cca: RegularizedCCA,
+    train: Pairs,
+    validation: Pairs,
+    vectors: NDArray[np.float32],
+    recall: float,
+) -> tuple[LocalScaling, float]:
+    """Local scaling by what was fitted on, or none where recall of validation is no better with it; and that recall.
+
+    Given are the vectors of the validation sentences, and the recall without.
+    """
     some = _some_sentences(train, _BANK)
     images = train.images[:: -(-len(train.images) // _BANK)]
     bank = common_of_texts(side, cca, some.texts), common(cca, cca.transform_y(images))
     scaling = LocalScaling(min(_NEIGHBOURS, *map(len, bank))).fit(*bank)
-    better = recall_of(cca, vectors, validation, scaling) > recall_of(cca, vectors, validation)
-    return scaling if better else LocalScaling(0).fit(*bank)
+    scaled = recall_of(cca, vectors, validation, scaling)
+    return (scaling, scaled) if scaled > recall else (LocalScaling(0).fit(*bank), recall)
 
 
 def _some_sentences(pairs: Pairs, most: int = _QUICK_SENTENCES) -> Pairs:

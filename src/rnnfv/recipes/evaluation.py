@@ -175,6 +175,7 @@ class Combination:
     """Several models as one: the mean of their similarities (SPEC S22).
 
     That mean is the product of the models' unit vectors put side by side, so that a combination is used as one model.
+    Products of a model with local scaling are made of halved cosines, and count twice.
     """
 
     models: tuple[RetrievalModel, ...]
@@ -187,10 +188,11 @@ class Combination:
         """Unit vectors of images in the joint space: (n, sum of k)."""
         return self.join([model.encode_images(vectors) for model in self.models])
 
-    @staticmethod
-    def join(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def join(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Unit vectors (n, k) of every model side by side, of length one again."""
-        return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+        counts = np.array([2 if model.scaling.neighbours else 1 for model in self.models], np.float32)
+        weights = np.sqrt(counts / counts.sum())
+        return np.hstack([weight * part for weight, part in zip(weights, parts, strict=True)])
 
 
 def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
