@@ -133,7 +133,8 @@ def measured_table(script: str, beginning: str | None, benchmarks: dict[str, Any
     report = benchmarks.get(script, {})
     if not report.get("full"):
         raise ValueError(
-            f"there are no results of {script} at the paper's sizes: python benchmarks/run_all.py --full --only {script}"
+            f"there are no results of {script} at the paper's sizes: "
+            f"python benchmarks/run_all.py --full --only {script}"
         )
     prefix = f"{beginning}: " if beginning else ""
     rows = [

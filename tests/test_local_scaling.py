@@ -113,7 +113,7 @@ def test_what_cannot_be_is_refused(rng):
         LocalScaling(1.5).fit(X, Y)
     with pytest.raises(ValueError, match="row 2 of Y has length 3, not 1"):
         LocalScaling(1).fit(X, Y * np.array([1, 1, 3, *[1] * 6])[:, None])
-    with pytest.raises(ValueError, match="row 0 of X has length 0.5, not 1"):
+    with pytest.raises(ValueError, match=r"row 0 of X has length 0\.5, not 1"):
         LocalScaling(1).fit(X, Y).transform(X / 2)
     with pytest.raises(ValueError, match="neighbours is -1"):
         LocalScaling(-1).fit(X, Y)

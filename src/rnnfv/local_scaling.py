@@ -74,12 +74,14 @@ class LocalScaling(SaveMixin, BaseEstimator):
         X, Y = _unit(X, "X"), _unit(Y, "Y")
         if X.shape[1] != Y.shape[1]:
             raise ValueError(f"X has {X.shape[1]} columns and Y {Y.shape[1]}: they must be of one space")
-        if not (isinstance(self.neighbours, Integral) and 0 <= self.neighbours <= min(len(X), len(Y))):
+        most = min(len(X), len(Y))
+        if not (isinstance(self.neighbours, Integral) and 0 <= self.neighbours <= most):
             raise ValueError(
-                f"neighbours is {self.neighbours!r}: give a whole number of 0 to {min(len(X), len(Y))}, as many as there "
+                f"neighbours is {self.neighbours!r}: give a whole number of 0 to {most}, as many as there "
                 "are of X and of Y"
             )
-        self.x_bank_, self.y_bank_ = (bank[: len(bank) if self.neighbours else 0].copy() for bank in (X, Y))
+        self.x_bank_: NDArray[Any] = X[: len(X) if self.neighbours else 0].copy()
+        self.y_bank_: NDArray[Any] = Y[: len(Y) if self.neighbours else 0].copy()
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def test_evaluate_prints_and_writes_the_table(data, tmp_path, capsys):
     assert content["sentence"]["mean_rank"] >= 1
     assert content["protocol"]["sizes"]["reported on"] == {"images": 25, "sentences": 50}
     assert [sorted(chosen) for chosen in content["protocol"]["chosen"]] == [
-        ["epoch", "eta", "image power", "neighbours", "recalls"]
+        ["epoch", "eta", "image power", "neighbours", "recall", "recalls"]
     ] * 2
     mean = np.mean([report["search"]["r@1"] for report in content["by_seed"]])
     assert content["search"]["r@1"] == pytest.approx(mean)
