@@ -1,4 +1,4 @@
-"""A small program that uses the public API; `mypy --strict` reads it in tests/test_public_api.py."""
+"""A small program that uses the public API: mypy reads it as strictly as it can."""
 
 from pathlib import Path
 

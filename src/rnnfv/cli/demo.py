@@ -11,7 +11,8 @@ from rich.table import Table
 
 from rnnfv import __version__
 from rnnfv.cli.usage import UsageError
-from rnnfv.recipes.demo import NET, POOLINGS, PREPARATIONS, SPLIT, TITLES, DemoOutcome, Row, compare_on_vowels
+from rnnfv.recipes.comparison import POOLINGS
+from rnnfv.recipes.demo import NET, PREPARATIONS, SPLIT, TITLES, DemoOutcome, Row, compare_on_vowels
 from rnnfv.recipes.scenes import make_scene_search
 from rnnfv.report import write_report
 from rnnfv.storage import atomic_file
