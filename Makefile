@@ -31,8 +31,9 @@ serve: $(READY) $(SCENES)/model/retrieval.json  ## search drawn pictures on a pa
 $(SCENES)/model/retrieval.json: | $(READY)
 	$(BIN)/rnnfv demo --pictures --out demo
 
+# Three processes for two cores, as many tests only wait for other processes.
 test: $(READY)  ## install, then run every test and docstring example
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(READY)  ## style, types and the floors of the architecture
 	$(BIN)/ruff check .

@@ -12,13 +12,6 @@ import pytest
 # A shell's background job ignores Ctrl-C, and so would what the tests start from one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The longest files, of clusters and processes. Started first, they do not leave one worker behind the others.
-_FIRST = ["test_distributed.py", "test_processes.py", "test_resuming.py"]
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in _FIRST)
-
 
 @pytest.fixture
 def rng():
