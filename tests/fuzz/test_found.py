@@ -26,7 +26,7 @@ from rnnfv.datasets.manifest import read_manifest
 from rnnfv.datasets.ucf101 import ucf101_manifest
 from rnnfv.recipes.recognizer import load_recognizer
 from rnnfv.recipes.retrieval import load_retrieval
-from rnnfv.storage import VectorIndex, open_index, read_features
+from rnnfv.storage import VectorIndex, open_index, read_features, refuse_repeated_ids
 from rnnfv.text.vectors import load_word_vectors
 from rnnfv.video.decode import Sampling, VideoError, read_frames
 from rnnfv.video.trajectories import load_descriptors
@@ -375,6 +375,15 @@ def test_statistics_of_a_parquet_file_that_are_not_its_own(tmp_path):
             assert str(path) in str(error)  # noqa: PT017, either is right
             found += 1
     assert found
+
+
+def test_a_parquet_footer_with_a_list_of_more_numbers_than_bytes(tmp_path):
+    """They were passed over one by one, for years."""
+    path = tmp_path / "part-00000.parquet"
+    footer = b"\x19\xf7" + b"\xff" * 8 + b"\x7f"  # field 1, a list of 2**63 - 1 doubles
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    refuse_repeated_ids([path])
+    refuse(read_features, path, "is damaged or not a Parquet file")
 
 
 # -- videos ----------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ class _Reader:
         if kind in (_DOUBLE, _BINARY):
             length = 8 if kind == _DOUBLE else self._varint()
             self._at += length
+            if self._at > len(self._data):
+                raise IndexError
             return None
         if kind in (_LIST, _SET):
             head = self._byte()
