@@ -1,6 +1,9 @@
 """Ctrl-C and SIGTERM: one line, an exit code, nothing left over, and the next start goes on. -s shows the seconds."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -60,3 +63,52 @@ def test_a_job_stops_and_goes_on(commands, jobs, undisturbed, content, tmp_path,
         assert content(out) == wanted
         return
     pytest.fail("it always ended before it was stopped")
+
+
+# A lock that waits for itself holds Python's own lock and hears no signal, as a long factorisation does.
+DEAF = """
+import ctypes, sys, time
+import rnnfv.cli.app as cli
+from rnnfv.cli import stopping
+
+def deaf():
+    lock, library = ctypes.create_string_buffer(64), ctypes.PyDLL(None)
+    print("begun", flush=True)
+    library.pthread_mutex_lock(lock), library.pthread_mutex_lock(lock)
+
+def slow():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(1)
+
+stopping._PATIENCE = 0.3
+cli.app.command(deaf)
+cli.app.command(slow)
+cli.main(sys.argv[1:])
+"""
+
+
+def stopped(name, stop):
+    command = [sys.executable, "-c", DEAF, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)  # until it is in the call
+        process.send_signal(stop)
+        _, words = process.communicate(timeout=60)
+    return process.returncode, words
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no guard")
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_command_that_hears_nothing_is_killed(stop):
+    code, words = stopped("deaf", stop)
+    assert code == -signal.SIGKILL
+    assert words == "rnnfv: stopped in the middle of a computation; what was finished before is kept\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no guard")
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_command_that_puts_away_its_things_is_not_killed(stop):
+    assert stopped("slow", stop) == (STOPS[stop][0], f"{STOPS[stop][1]}\n")

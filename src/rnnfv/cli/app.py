@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
@@ -20,9 +19,11 @@ from rnnfv.cli.codes import FAILED, INTERRUPTED, SOME_FAILED, TERMINATED, WRONG_
 from rnnfv.cli.engine import HERE, Where
 from rnnfv.cli.hub import hub
 from rnnfv.cli.retrieval import Paths, retrieval
+from rnnfv.cli.stopping import Terminated, stoppable
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, failure_text, usage, usage_text
 from rnnfv.processes import place, refuse_several
 
+_KILLED = "stopped in the middle of a computation; what was finished before is kept"
 _SHARED = (["action", "fit"], ["retrieval", "fit"])  # the commands for which torchrun may start several processes
 
 app = App(
@@ -357,7 +358,8 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
     try:
         if arguments[:2] not in _SHARED:
             refuse_several(f"{' '.join(arguments[:2])} does not train one net in several processes")
-        with _sigterm_raises():
+        is_server = arguments[:1] == ["serve"]  # it stops itself
+        with stoppable(f"{name}: {_KILLED}", guarded=not is_server):
             with usage():  # groups of options check themselves when they are made
                 command, bound, _ = app.parse_args(
                     arguments, exit_on_error=False, print_error=False, error_console=errors
@@ -371,7 +373,7 @@ def _run(arguments: list[str], errors: Console, name: str) -> int:
     except UsageError as error:
         errors.print(f"{name}: {error}", markup=False, highlight=False)
         return WRONG_USAGE
-    except _Terminated:
+    except Terminated:
         errors.print(f"{name}: terminated")
         return TERMINATED
     except KeyboardInterrupt:
@@ -391,22 +393,3 @@ def help_page() -> str:
     page = io.StringIO()
     app(["--help"], console=Console(file=page, width=80, force_terminal=False), result_action="return_value")
     return page.getvalue()
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM came. To a command it is what Ctrl-C is."""
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let the first SIGTERM raise, so that a command puts away its things; further ones do not disturb it."""
-
-    def stop(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
