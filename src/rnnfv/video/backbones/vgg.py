@@ -25,6 +25,7 @@ _BLOCKS = {
 _HIDDEN = 4096
 _SHORTER, _CROP = 256, 224
 _IMAGES_AT_ONCE = 16  # 224 x 224 crops in the net at one time: about 0.5 GB of activations
+_ON_CPU = 4  # fits the caches, and a core needs no longer for it than Ctrl-C may take
 
 
 class VGGNetwork(nn.Module):
@@ -125,11 +126,13 @@ class VGG:
         batch = as_frames(batch)
         features = np.empty((len(batch), self.dim), dtype=np.float32)
         step = max(1, _IMAGES_AT_ONCE // self.crops)
+        at_once = _ON_CPU if self._device.type == "cpu" else _IMAGES_AT_ONCE
         for start in range(0, len(batch), step):
             frames = batch[start : start + step]
             images = ten_crop(frames, _CROP) if self.crops == 10 else center_crop(frames, _CROP)[:, None]
             flat = torch.from_numpy(np.ascontiguousarray(images).reshape(-1, _CROP, _CROP, 3)).to(self._device)
-            outputs = self._network(scale_pixels(flat, self.pixels))
+            parts = scale_pixels(flat, self.pixels).split(at_once)
+            outputs = torch.cat([self._network(part) for part in parts])
             outputs = outputs.relu() if self.relu else outputs
             features[start : start + step] = outputs.view(len(frames), self.crops, -1).mean(dim=1).cpu().numpy()
         return features
