@@ -72,18 +72,22 @@ def test_a_damaged_shard_costs_its_own_vectors_and_stops_a_fit(features, tmp_pat
         fit_recognizer(tmp_path / "features", features / "m.csv", None)
 
 
-@pytest.mark.parametrize("lost", ["flipped", "cut", "missing"])
-def test_a_damaged_part_of_an_encoding_is_made_again(features, tmp_path, monkeypatch, lost):
+@pytest.mark.parametrize("part", [0, 2])
+@pytest.mark.parametrize("lost", ["flipped", "cut", "longer", "header", "missing"])
+def test_a_damaged_part_of_an_encoding_is_made_again(features, tmp_path, monkeypatch, lost, part):
     arguments = features / "features", features / "encoder"
     encode_features(*arguments, tmp_path / "wanted.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("rnnfv.recipes.encoding._concatenate", lambda *_: 1 / 0)
+        patch.setattr("rnnfv.recipes.encoding._header", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             encode_features(*arguments, tmp_path / "v.npy")
-    part = tmp_path / "v.npy.parts" / "part-00002.npy"
-    data = part.read_bytes()
-    part.unlink() if lost == "missing" else part.write_bytes(flipped(data, -5) if lost == "flipped" else data[:-40])
-    with pytest.raises(ValueError, match=r"part-00002\.npy is damaged: start the same command again"):
+    path = tmp_path / "v.npy.parts" / f"part-0000{part}.npy"
+    data = path.read_bytes()
+    path.unlink()
+    damaged = {"flipped": flipped(data, -5), "cut": data[:-40], "longer": data + b"\0", "header": flipped(data, 20)}
+    if lost in damaged:
+        path.write_bytes(damaged[lost])
+    with pytest.raises(ValueError, match=rf"part-0000{part}\.npy is damaged: start the same command again"):
         encode_features(*arguments, tmp_path / "v.npy")
     encode_features(*arguments, tmp_path / "v.npy")
     assert (tmp_path / "v.npy").read_bytes() == (tmp_path / "wanted.npy").read_bytes()

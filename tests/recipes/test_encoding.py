@@ -213,7 +213,7 @@ def test_a_killed_run_goes_on(features, model, out, seqs, monkeypatch):
     np.testing.assert_array_equal(np.load(out), rnnfv.MeanPooling().fit_transform(seqs))
 
 
-@pytest.mark.parametrize("step", ["_concatenate", "move_file"])
+@pytest.mark.parametrize("step", ["_header", "move_file"])
 def test_a_stop_while_joining_loses_nothing(features, model, out, monkeypatch, step):
     def stop(*args):
         raise KeyboardInterrupt

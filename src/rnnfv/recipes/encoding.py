@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ from rnnfv.storage import (
 __all__ = ["EncodingSummary", "encode_features"]
 
 _BLOCK = 256  # sequences transformed together, so that a large shard shows progress
+_CHUNK = 1 << 20  # bytes of vectors that are joined together
 _HEADER = ["id", "row", "status", "reason"]
 
 
@@ -195,7 +197,7 @@ def _transform(estimator: Any, seqs: Sequences, tell: Tell) -> NDArray[Any]:
     for start in range(0, len(seqs), _BLOCK):
         blocks.append(np.asarray(estimator.transform(seqs[start : start + _BLOCK])))
         tell(len(blocks[-1]))
-    return np.concatenate(blocks)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 # -- the job: its files, and whether they belong to it ---------------------------------------------
@@ -228,12 +230,12 @@ class _Job:
 
     def write_part(self, i: int, shard: _Encoded) -> None:
         """Write part i: the vectors, then the JSON of ids and failures, whose presence says it is finished."""
-        sha256, path = None, self.part(i).with_suffix(".npy")
+        checksum, path = None, self.part(i).with_suffix(".npy")
         if shard.vectors is not None:
             with atomic_file(path) as temporary:
                 write_npy(temporary, shard.vectors.shape, shard.vectors.dtype, [shard.vectors])
-            sha256 = file_identity(path)["sha256"]
-        note = {"ids": shard.ids, "failures": shard.failures, "sha256": sha256}
+            checksum = file_identity(path)["sha256"]
+        note = {"ids": shard.ids, "failures": shard.failures, "sha256": checksum}
         write_json(self.part(i), sealed(note, self.description))
 
     def is_finished(self) -> bool:
@@ -265,14 +267,16 @@ class _Job:
     def join(self) -> None:
         """Join the parts. The output appears last, so that its presence says that all is done."""
         first_reason = self._write_table()
-        paths = [self._vectors(i) for i in range(len(self.shards)) if self._read_part(i)[0]]
-        if not paths:
+        counts = {i: len(ids) for i in range(len(self.shards)) if (ids := self._read_part(i)[0])}
+        if not counts:
             remove_folder(self.parts)
             raise ValueError(f"no sequence could be encoded (the first: {first_reason}); {self.table} lists them")
         write_json(self.record, self.description)
         joined = self.parts / "joined.npy"
+        dim, dtype = self._layout(next(iter(counts)))
+        blocks = (block for i, n in counts.items() for block in self._vectors(i, n, dim, dtype))
         with atomic_file(joined) as temporary:
-            _concatenate(paths, temporary)
+            write_npy(temporary, (sum(counts.values()), dim), dtype, blocks)
         move_file(joined, self.out)
         remove_folder(self.parts)
 
@@ -282,13 +286,39 @@ class _Job:
             failed = sum(line["status"] == "failed" for line in csv.DictReader(file))
         return EncodingSummary(self.out, self.table, encoded, failed, dim, was_finished)
 
-    def _vectors(self, i: int) -> Path:
-        """The vectors of part i, as they were written; a part that is damaged is given up."""
+    def _layout(self, i: int) -> tuple[int, np.dtype[Any]]:
+        """Numbers a vector and their type, as part i has them."""
+        try:
+            (_, dim), dtype = _header(self.part(i).with_suffix(".npy"))
+        except (OSError, ValueError) as error:
+            raise self._damaged(i) from error
+        return dim, dtype
+
+    def _vectors(self, i: int, n: int, dim: int, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+        """The n vectors of part i, a few at a time in one place; at their end it is known that they are as written."""
+        block = np.empty((max(1, _CHUNK // (dim * dtype.itemsize)), dim), dtype)
+        try:
+            with self.part(i).with_suffix(".npy").open("rb") as file:
+                _read_header(file)
+                start = file.tell()
+                file.seek(0)
+                digest = sha256(file.read(start))
+                for first in range(0, n, len(block)):
+                    rows = block[: n - first]
+                    file.readinto(rows.data.cast("B"))
+                    digest.update(rows.data)
+                    yield rows
+                digest.update(file.read(1))
+        except (OSError, ValueError) as error:
+            raise self._damaged(i) from error
+        if digest.hexdigest() != read_json(self.part(i))["sha256"]:
+            raise self._damaged(i)
+
+    def _damaged(self, i: int) -> ValueError:
+        """Give up part i."""
+        self.part(i).unlink()
         path = self.part(i).with_suffix(".npy")
-        if not path.exists() or file_identity(path)["sha256"] != read_json(self.part(i))["sha256"]:
-            self.part(i).unlink()
-            raise ValueError(f"{path} is damaged: start the same command again, and that part is made anew")
-        return path
+        return ValueError(f"{path} is damaged: start the same command again, and that part is made anew")
 
     def _read_part(self, i: int) -> tuple[list[str], list[tuple[str, str]]]:
         note = read_json(self.part(i))
@@ -310,22 +340,13 @@ class _Job:
         return first_reason
 
 
-def _concatenate(paths: list[Path], target: Path) -> None:
-    """Join .npy files of equal width through the disk: one of them at a time is in memory."""
-    shape, dtype = _header(paths[0])
-    rows = sum(_header(path)[0][0] for path in paths)
-    write_npy(target, (rows, *shape[1:]), dtype, map(_read, paths))
-
-
-def _read(path: Path) -> NDArray[Any]:
-    with path.open("rb") as file:
-        vectors: NDArray[Any] = np.load(file)
-    return vectors
-
-
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of an .npy file."""
     with path.open("rb") as file:
-        np.lib.format.read_magic(file)  # always version 1: vectors have no names
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return _read_header(file)
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    np.lib.format.read_magic(file)  # always version 1: vectors have no names
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     return shape, dtype
