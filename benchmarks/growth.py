@@ -78,6 +78,7 @@ def slope(x: list[int], y: list[float]) -> float:
 
 def draw(path: Path, steps: list[int], seconds: list[float], numbers: list[int], rows: list[dict[str, float]]) -> None:
     """Two plots side by side, both with logarithmic axes."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -96,7 +97,8 @@ def draw(path: Path, steps: list[int], seconds: list[float], numbers: list[int],
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=130, facecolor="white")
+    with rc_context({"svg.hashsalt": path.name}):  # the same ids and no date: a new run changes what it has to
+        figure.savefig(path, dpi=130, facecolor="white", metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def main() -> int:
@@ -129,8 +131,10 @@ def main() -> int:
         aim="slope 0",
         note=f"slope {slope(numbers, memory):.2f} over the last {FITTED}",
     )
-    if args.plot:
+    if args.plot and common.is_installed("matplotlib"):
         draw(args.plot, steps, seconds, numbers, rows)
+    elif args.plot:
+        report.skip("the plot", "matplotlib is not installed (pip install 'rnnfv[plots]')")
     return common.finish(report, args)
 
 

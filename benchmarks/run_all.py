@@ -71,6 +71,8 @@ def main() -> int:
     page, data = args.out / f"RESULTS{suffix}.md", args.out / f"results{suffix}.json"
     every = [name for name in ORDER if args.full or name not in LONG] if args.device == "cpu" else list(ON_GPU)
     wanted = args.only or every
+    if args.device != "cpu" and not set(wanted) <= set(ON_GPU):
+        parser.error(f"on {args.device} there are only {', '.join(ON_GPU)}")
     this_run = {"date": datetime.date.today().isoformat(), "machine": common.machine(), "versions": common.versions()}
     result: dict[str, Any] = this_run | {"limits": measured_limits(args), "benchmarks": {}}
     if args.only and data.is_file():
@@ -173,7 +175,7 @@ def section(name: str, report: dict[str, Any], page: dict[str, Any]) -> list[str
     if lines:
         used = [i for i in range(len(HEADER)) if any(line[i] for line in lines)]
         parts.append(table([HEADER[i] for i in used], [[line[i] for i in used] for line in lines]))
-    if name in PLOTTED:
+    if name in PLOTTED and not report["skipped"]:
         parts.append(f"![{report['title']}]({name}.svg)")
     parts += [f"Skipped: {text}." for text in report["skipped"]]
     for what in ("prediction", "limited_by"):

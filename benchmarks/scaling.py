@@ -40,6 +40,7 @@ GPU_TFLOPS = 20  # what a GPU is taken to make of it a second
 PRICE = 0.05  # dollars that a core hour is taken to cost
 MANY = {"UCF101": (13_320, 16), "a million videos": (1_000_000, 50 * 16)}  # videos, cores
 RATES = {"decode": "videos", "extract": "videos", "encode": "sequences"}
+NEEDS = {"decode": "decode alone", "encode": "encode, but for the disk"}
 SIZES = {"features_MB": "features", "vector_MB": "vectors"}
 LIMITED_BY = "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them."
 
@@ -199,7 +200,7 @@ def tell_needs(report: common.Report, found: dict[str, float]) -> None:
         for work, unit in RATES.items():
             hours = n / found[f"{work}_{unit}_per_s_core"] / 3600
             report.add(
-                f"{name}: {'decode alone' if work == 'decode' else work}",
+                f"{name}: {NEEDS.get(work, work)}",
                 f"{_time(hours / cores)} on {cores} cores",
                 note=f"{_digits(hours)} core hours: {_digits(hours * PRICE)} dollars at {PRICE} each",
             )

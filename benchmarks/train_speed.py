@@ -5,6 +5,7 @@ Timed is an epoch; every contender sees the same sequences once, in batches of t
 
 - plain loop: random batches, each padded to its longest sequence, the whole net over the padding, a masked loss;
   projection, `nn.Dropout`, `nn.LSTM`, output layer, clipping and fused Adam are all torch's own.
+- rnnfv with nn.Dropout: as rnnfv, but torch draws the masks of dropout.
 - matrix products: those of forward and backward pass of the batches that rnnfv makes, in their own shapes, the
   recurrent ones step by step, and nothing else. No training of this net with these batches can be faster.
 
@@ -113,8 +114,8 @@ def main() -> int:
     lengths = rng.integers(3, 61, size=n)
     seqs = Sequences.from_list([rng.normal(size=(k, D)).astype(np.float32) for k in lengths])
     batcher = Batcher(seqs, None, device, torch.float32)
-    ours, plain = (NextStepNetwork(D, D, H, P, dropout=DROPOUT).to(device) for _ in range(2))
-    plain.dropout = nn.Dropout(DROPOUT)
+    ours, plain, torch_s = (NextStepNetwork(D, D, H, P, dropout=DROPOUT).to(device) for _ in range(3))
+    plain.dropout, torch_s.dropout = nn.Dropout(DROPOUT), nn.Dropout(DROPOUT)
     agree(ours, seqs, batcher)
     optimizer = torch.optim.Adam(plain.parameters(), RATE, weight_decay=DECAY, fused=True)
     tensors = [torch.from_numpy(sequence).to(device) for sequence in seqs]
@@ -123,6 +124,7 @@ def main() -> int:
         {
             "rnnfv": lambda: train(ours, batcher, schedule, rng),
             "plain": lambda: plain_epoch(plain, optimizer, tensors, rng),
+            "torch's dropout": lambda: train(torch_s, batcher, schedule, rng),
             "products": products,
         },
         repeats,
@@ -139,6 +141,13 @@ def main() -> int:
         ratio=times["plain"].median / own,
         share=share,
         limit="matrix products",
+    )
+    report.add(
+        work,
+        ms,
+        peer="rnnfv with nn.Dropout",
+        theirs=common.seconds_text(times["torch's dropout"].median),
+        ratio=times["torch's dropout"].median / own,
     )
     report.add(
         work,

@@ -89,10 +89,11 @@ def test_without_neighbours_nothing_changes_and_nothing_is_kept(rng):
 def test_what_was_fitted_on_is_kept_as_it_was(rng):
     X, Y = unit(rng, 12, 3), unit(rng, 11, 3)
     scaling = LocalScaling(neighbours=2).fit(X, Y)
-    new, before = unit(rng, 4, 3), scaling.transform(X[:3])
-    Y[:] = 0
-    assert (scaling.transform(X[:3]) == before).all()
-    assert scaling.transform(new).shape == (4, 7)
+    new = unit(rng, 4, 3)
+    before = scaling.transform(new), scaling.transform_y(new)
+    X[:] = Y[:] = 0
+    assert (scaling.transform(new) == before[0]).all()
+    assert (scaling.transform_y(new) == before[1]).all()
 
 
 def test_saved_and_cloned_it_is_the_same(rng, tmp_path):
@@ -107,7 +108,7 @@ def test_saved_and_cloned_it_is_the_same(rng, tmp_path):
 
 def test_what_cannot_be_is_refused(rng):
     X, Y = unit(rng, 4, 3), unit(rng, 9, 3)
-    with pytest.raises(ValueError, match="neighbours is 5: give a whole number of 0 to 4"):
+    with pytest.raises(ValueError, match="neighbours is 5: give a whole number from 0 to 4"):
         LocalScaling(5).fit(X, Y)
     with pytest.raises(ValueError, match=r"neighbours is 1\.5"):
         LocalScaling(1.5).fit(X, Y)
@@ -115,11 +116,15 @@ def test_what_cannot_be_is_refused(rng):
         LocalScaling(1).fit(X, Y * np.array([1, 1, 3, *[1] * 6])[:, None])
     with pytest.raises(ValueError, match=r"row 0 of X has length 0\.5, not 1"):
         LocalScaling(1).fit(X, Y).transform(X / 2)
+    with pytest.raises(ValueError, match="row 1 of X is all zeros"):
+        LocalScaling(1).fit(X * np.array([[1], [0], [1], [1]]), Y)
+    with pytest.raises(ValueError, match=r"neighbours is 1\.5, but 9 vectors are kept"):
+        LocalScaling(1).fit(X, Y).set_params(neighbours=1.5).transform(X)
     with pytest.raises(ValueError, match="neighbours is -1"):
         LocalScaling(-1).fit(X, Y)
     with pytest.raises(ValueError, match="X has 3 columns and Y 2"):
         LocalScaling(1).fit(X, normalize(Y[:, :2]))
-    with pytest.raises(ValueError, match="the vectors have 2 values, but those fitted on 3"):
+    with pytest.raises(ValueError, match="the vectors have 2 values, and those fitted on 3"):
         LocalScaling(1).fit(X, Y).transform(normalize(X[:, :2]))
     with pytest.raises(ValueError, match="NaN"):
         LocalScaling(1).fit(X, Y).transform(X * np.nan)

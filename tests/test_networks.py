@@ -64,10 +64,17 @@ def test_the_share_dropped_is_that_of_torch(p):
 
 @pytest.mark.parametrize("net", [{}, {"cell": "gru", "num_layers": 2}, {"projection_size": None}], ids=str)
 @pytest.mark.parametrize("steps", [2047, 2048, 2049, 5000])
-def test_a_long_sequence_in_pieces_has_the_hidden_states_of_the_whole(net, steps):
+def test_a_long_sequence_in_pieces_has_the_hidden_states_of_the_whole(net, steps, monkeypatch):
     torch.manual_seed(0)
     network = NextStepNetwork(3, 3, hidden_size=5, **net).double().eval()
     inputs = torch.randn(2, steps, 3, dtype=torch.float64)
+    lengths, advance = [], network.advance
+    monkeypatch.setattr(
+        network, "advance", lambda piece, state: (lengths.append(piece.shape[1]), advance(piece, state))[1]
+    )
     whole = network.hidden(inputs).detach()
+    assert lengths == [steps]
     with torch.inference_mode():
         torch.testing.assert_close(network.hidden(inputs), whole)
+    assert len(lengths) == 1 + -(-steps // 2048)
+    assert sum(lengths) == 2 * steps

@@ -77,8 +77,8 @@ class LocalScaling(SaveMixin, BaseEstimator):
         most = min(len(X), len(Y))
         if not (isinstance(self.neighbours, Integral) and 0 <= self.neighbours <= most):
             raise ValueError(
-                f"neighbours is {self.neighbours!r}: give a whole number of 0 to {most}, as many as there "
-                "are of X and of Y"
+                f"neighbours is {self.neighbours!r}: give a whole number from 0 to {most}, the "
+                "smaller of the numbers of X and of Y"
             )
         self.x_bank_: NDArray[Any] = X[: len(X) if self.neighbours else 0].copy()
         self.y_bank_: NDArray[Any] = Y[: len(Y) if self.neighbours else 0].copy()
@@ -100,7 +100,7 @@ class LocalScaling(SaveMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the width is not that of the vectors fitted on, or a length is not one.
+            If the width is not that of the vectors fitted on, a length is not one, or ``neighbours`` was changed.
         """
         check_is_fitted(self)
         return self._placed(_unit(X, "X"), self.y_bank_, (0, 1, 2, 3))
@@ -121,18 +121,18 @@ class LocalScaling(SaveMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the width is not that of the vectors fitted on, or a length is not one.
+            If the width is not that of the vectors fitted on, a length is not one, or ``neighbours`` was changed.
         """
         check_is_fitted(self)
         return self._placed(_unit(Y, "Y"), self.x_bank_, (1, 0, 3, 2))
 
     def _placed(self, vectors: NDArray[Any], bank: NDArray[Any], order: tuple[int, ...]) -> NDArray[Any]:
         if vectors.shape[1:] != bank.shape[1:]:
-            raise ValueError(f"the vectors have {vectors.shape[1]} values, but those fitted on {bank.shape[-1]}")
+            raise ValueError(f"the vectors have {vectors.shape[1]} values, and those fitted on {bank.shape[-1]}")
+        if not (isinstance(self.neighbours, Integral) and 0 <= self.neighbours <= len(bank)):
+            raise ValueError(f"neighbours is {self.neighbours}, but {len(bank)} vectors are kept: fit again")
         if not self.neighbours:
             return vectors
-        if len(bank) < self.neighbours:
-            raise ValueError(f"neighbours is {self.neighbours}, but {len(bank)} vectors are kept: fit again")
         usual = np.empty(len(vectors))
         size = max(1, _BLOCK_VALUES // len(bank))
         for start in range(0, len(vectors), size):
@@ -151,5 +151,6 @@ def _unit(vectors: Any, name: str) -> NDArray[Any]:
     lengths = np.linalg.norm(array, axis=1)
     if len(wrong := np.flatnonzero(np.abs(lengths - 1) > _LENGTH_TOLERANCE)):
         row = wrong[0]
-        raise ValueError(f"row {row} of {name} has length {lengths[row]:.6g}, not 1: divide it by its length")
+        what = f"has length {lengths[row]:.6g}, not 1: divide it by its length" if lengths[row] else "is all zeros"
+        raise ValueError(f"row {row} of {name} {what}")
     return array

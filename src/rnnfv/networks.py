@@ -14,15 +14,15 @@ State: TypeAlias = Tensor | tuple[Tensor, Tensor]  # of the recurrent part: (lay
 
 
 class _Dropout(nn.Dropout):
-    """torch's dropout. On a CPU it draws 16 random bits a value, and ``p`` is rounded to the next of 65,536ths.
+    """torch's dropout. On a CPU it draws 16 random bits a value, and ``p`` is rounded to the nearest 65,536th below 1.
 
-    torch's own masks can take a tenth of a whole training step there.
+    torch's own masks can take a tenth of a whole training step there (`benchmarks/train_speed.py`).
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training or self.p in (0, 1) or inputs.device.type != "cpu":
             return super().forward(inputs)
-        words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        words = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64, device=inputs.device).random_(-(2**63), None)
         bits = words.view(torch.int16)[: inputs.numel()].view(inputs.shape)
         dropped = min(round(self.p * 2**16), 2**16 - 1)  # of 2**16
         return inputs * (bits >= dropped - 2**15).to(inputs.dtype).div_(1 - dropped / 2**16)
@@ -82,7 +82,7 @@ class NextStepNetwork(nn.Module):
         state = self.start(inputs)
         if torch.is_grad_enabled() or inputs.shape[1] <= _PIECE:
             return self.advance(inputs, state)[0]
-        states = []  # a long sequence goes through the caches piece by piece: the same values, a quarter sooner
+        states = []  # a long sequence goes through the caches piece by piece
         for piece in inputs.split(_PIECE, dim=1):
             piece_states, state = self.advance(piece, state)
             states.append(piece_states)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 __all__ = ["as_latex", "as_markdown"]
 
-_FIGURE = re.compile(r"\**[<>≈~]? ?[-+−]?\.?\d|\**[-+−]?(nan|inf)\b")
+_FIGURE = re.compile(r"\**[<>≤≥≈~]? ?[-+−]?(\.?\d|(nan|inf)\b)")
 _NOTHING = {"", "-", "–", "—"}
 _SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$"} | {c: f"\\{c}" for c in "&%$#_{}"}
 

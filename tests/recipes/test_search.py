@@ -104,9 +104,8 @@ def test_nothing_to_index(folders, tmp_path):
 def test_images_are_indexed_shard_by_shard(folders, data, tmp_path, monkeypatch):
     """Of all shards of a folder one is held, and the one that is read next."""
     images, alive, most = np.tile(data[2].images, (4, 1)), [], []
-    images += np.random.default_rng(0).normal(
-        scale=0.1, size=images.shape
-    )  # else which is first is for rounding to say
+    # Among equal images rounding would decide the order.
+    images += np.random.default_rng(0).normal(scale=0.1, size=images.shape)
     names = [f"{i}.jpg" for i in range(len(images))]
     for k in range(20):
         rows = slice(6 * k, 6 * k + 6)

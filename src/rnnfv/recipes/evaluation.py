@@ -175,7 +175,7 @@ class Combination:
     """Several models as one: the mean of their similarities (SPEC S22).
 
     That mean is the product of the models' unit vectors put side by side, so that a combination is used as one model.
-    Products of a model with local scaling are made of halved cosines, and count twice.
+    It is a weighted one: products of a model with local scaling are made of halved cosines, and count twice.
     """
 
     models: tuple[RetrievalModel, ...]

@@ -273,10 +273,12 @@ def fit_retrieval(
     path = _path(side, train, sorted(etas, reverse=True), engine, report)
     best, recalls = _best_of(path, vectors, validation, report)
     scaling = LocalScaling(0).fit(best.x_weights_[:0], best.x_weights_[:0])
-    recall = dict(recalls)[best.regularization]
+    recall = max(recall for _, recall in recalls)
     if local_scaling:
+        report("local scaling")
         scaling, recall = best_scaling(side, best, train, validation, vectors, recall)
-        report(f"local scaling by {scaling.neighbours} neighbours: recalls sum to {recall:.1f} in validation")
+        how = f"by {scaling.neighbours} neighbours" if scaling.neighbours else "gains nothing and is left out"
+        report(f"local scaling {how}: recalls sum to {recall:.1f} in validation")
     chosen: dict[str, Any] = {"eta": best.regularization, "recalls": recalls, "image power": normalizer.alpha}
     chosen |= {"neighbours": scaling.neighbours, "recall": recall}
     if is_net(settings.encoder):
