@@ -80,7 +80,8 @@ def _judge(error: Exception, path: Path) -> None:
         raise Finding(f"the error is not one short line: {text[:2000]!r}") from error
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, MemoryError):
+        # FFmpeg's has a number: it refuses a size by itself, before it asks the system for it.
+        if isinstance(cause, MemoryError) and not hasattr(cause, "errno"):
             raise Finding("it asked for more memory than there is") from error
         cause = cause.__cause__ or cause.__context__
 

@@ -389,6 +389,13 @@ def test_a_parquet_footer_with_a_list_of_more_numbers_than_bytes(tmp_path):
 # -- videos ----------------------------------------------------------------------------------------
 
 
+def test_a_video_that_says_it_has_more_frames_than_fit_into_memory(tmp_path):
+    seed = next(seed for seed in load_target("video").seeds() if seed[4:8] == b"ftyp")
+    at = seed.index(b"stts") + 8
+    (tmp_path / "clip.mp4").write_bytes(seed[:at] + b"\x49\x46\x46\x01" + seed[at + 4 :])
+    refuse(lambda path: read_frames(path, Sampling(fps=10)), tmp_path / "clip.mp4", "more memory than FFmpeg gives")
+
+
 def test_a_frame_of_more_pixels_than_fit_into_memory(tmp_path):
     seed = next(seed for seed in load_target("video").seeds() if seed.startswith(b"GIF"))
     (tmp_path / "clip.gif").write_bytes(seed[:6] + struct.pack("<HH", 9000, 9000) + seed[10:])

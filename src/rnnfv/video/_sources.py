@@ -84,6 +84,8 @@ class VideoStream:
             self._container = self._av.open(url, metadata_errors="replace", options=limits, **options)
         except (self._av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
+            if isinstance(error, MemoryError):  # its strerror blames the machine
+                reason = "it asks for more memory than FFmpeg gives"
             raise VideoError(f"{name}: cannot be opened as a video ({reason}): {remedy}") from error
         cover = self._av.stream.Disposition.attached_pic
         streams = [stream for stream in self._container.streams.video if not stream.disposition & cover]
