@@ -26,7 +26,7 @@ from rnnfv.datasets.manifest import read_manifest
 from rnnfv.datasets.ucf101 import ucf101_manifest
 from rnnfv.recipes.recognizer import load_recognizer
 from rnnfv.recipes.retrieval import load_retrieval
-from rnnfv.storage import VectorIndex, open_index, read_features, refuse_repeated_ids
+from rnnfv.storage import VectorIndex, open_index, read_features, refuse_repeated_ids, write_features
 from rnnfv.text.vectors import load_word_vectors
 from rnnfv.video.decode import Sampling, VideoError, read_frames
 from rnnfv.video.trajectories import load_descriptors
@@ -360,6 +360,19 @@ def test_zeros_that_would_fill_the_memory(tmp_path):
     table = pa.table({"id": ["a"], "features": pa.ListArray.from_arrays([0, len(steps)], steps)})
     pq.write_table(table, path, use_dictionary=False, compression="zstd")
     refuse(read_features, path, "it says it holds 76 MiB, but has")
+
+
+@pytest.mark.parametrize("of_file", [False, True])
+def test_a_parquet_file_that_says_it_has_more_rows_than_values(tmp_path, of_file):
+    """Arrow made room for 16 GB of them."""
+    path = tmp_path / "part-00000.parquet"
+    write_features(tmp_path, [f"{i}" for i in range(100)], [np.ones((1, 2))] * 100)
+    rows = b"\x16\xc8\x01"  # field 3, 100: at first of the file, then of its row group
+    seed = path.read_bytes()
+    at = seed.index(rows, len(seed) - int.from_bytes(seed[-8:-4], "little")) if of_file else seed.rindex(rows)
+    path.write_bytes(seed[: at + 1] + b"\xc8\x7f" + seed[at + 3 :])
+    refuse_repeated_ids([path])
+    refuse(read_features, path, "its footer is damaged")
 
 
 def test_statistics_of_a_parquet_file_that_are_not_its_own(tmp_path):

@@ -10,6 +10,7 @@ __all__ = ["declared_values"]
 # Thrift's compact protocol, and the fields of parquet.thrift that lead to the numbers.
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
+_NUM_ROWS = 3  # of the file, and of a row group
 _ROW_GROUPS, _COLUMNS, _META_DATA, _TYPE, _NUM_VALUES = 4, 1, 3, 1, 5
 _SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
 _DEEPEST = 50  # structures in one another; a footer has less than ten
@@ -21,7 +22,7 @@ def declared_values(path: Path) -> int:
     Raises
     ------
     ValueError
-        If the footer is damaged.
+        If the footer is damaged. Rows that no column has values for are damage: Arrow would make room for them.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -32,9 +33,17 @@ def declared_values(path: Path) -> int:
         file.seek(size - 8 - length)
         footer = file.read(length)
     try:
-        groups = _Reader(footer).structure(0)[_ROW_GROUPS]
-        columns = [column[_META_DATA] for group in groups for column in group[_COLUMNS]]
-        return sum(max(0, int(column[_NUM_VALUES])) * _SIZES.get(column[_TYPE], 4) for column in columns)
+        whole = _Reader(footer).structure(0)
+        rows, declared = 0, 0
+        for group in whole[_ROW_GROUPS]:
+            columns = [column[_META_DATA] for column in group[_COLUMNS]]
+            if not all(column[_NUM_VALUES] >= group[_NUM_ROWS] >= 0 for column in columns):
+                raise ValueError("its footer is damaged")
+            rows += group[_NUM_ROWS]
+            declared += sum(column[_NUM_VALUES] * _SIZES.get(column[_TYPE], 4) for column in columns)
+        if rows != whole[_NUM_ROWS]:
+            raise ValueError("its footer is damaged")
+        return declared
     except (IndexError, KeyError, TypeError) as error:
         raise ValueError("its footer is damaged") from error
 
