@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 from functools import partial
 
@@ -33,7 +34,7 @@ from rnnfv.storage import (
     read_features,
     write_features,
 )
-from rnnfv.storage._parquet_footer import declared_values
+from rnnfv.storage._parquet_sizes import declared_size
 from rnnfv.storage.tree import decode, encode
 
 in_tmp_path = settings(
@@ -821,18 +822,42 @@ def test_few_bytes_do_not_ask_for_many_values(tmp_path):
         read_features(path)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"row_group_size": 2}])
-def test_declared_values_are_those_that_arrow_tells(tmp_path, options):
-    numbers = pa.array([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], None], pa.list_(pa.list_(pa.float64())))
-    table = pa.table({"id": ["a", "b", "c"], "features": numbers, "more": pa.array([1, 2, None], pa.int64())})
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_dictionary": False},
+        {"row_group_size": 200},
+        {"data_page_size": 1024, "compression": "zstd"},
+        {"data_page_version": "2.0", "data_page_size": 1024},
+    ],
+    ids=str,
+)
+def test_declared_sizes_are_those_that_arrow_tells(tmp_path, options):
+    numbers = pa.array([[[float(i), 2.0]] * (i % 3) or None for i in range(500)], pa.list_(pa.list_(pa.float64())))
+    ids = [f"name {i}" for i in range(500)]
+    table = pa.table({"id": ids, "features": numbers, "more": pa.array([1, None] * 250, pa.int64())})
     pq.write_table(table, tmp_path / "x.parquet", **options)
     metadata = pq.read_metadata(tmp_path / "x.parquet")
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    values = np.sum([[group.column(j).num_values for j in range(3)] for group in groups], axis=0)
-    assert declared_values(tmp_path / "x.parquet") == values @ [4, 8, 8]
-    (tmp_path / "x.parquet").write_bytes(b"PAR1" + b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1")
-    with pytest.raises(ValueError, match="its footer is damaged"):
-        declared_values(tmp_path / "x.parquet")
+    with (tmp_path / "x.parquet").open("rb") as file:
+        for j, (name, width) in enumerate({"id": 4, "features": 8, "more": 8}.items()):
+            columns = [group.column(j) for group in groups]
+            values = [column.num_values for column in columns]
+            pages = [column.total_uncompressed_size for column in columns]  # with their headers
+            declared = declared_size(file, [name])
+            assert sum(values) * width <= declared
+            assert declared <= sum(
+                max(n * width, 16 * n * column.has_dictionary_page, size)
+                for n, column, size in zip(values, columns, pages, strict=True)
+            )
+        assert declared_size(file, ["id", "more"]) == declared_size(file, ["id"]) + declared_size(file, ["more"])
+        assert declared_size(file, ["none"]) == 0
+
+
+def test_a_damaged_footer_is_told():
+    with pytest.raises(ValueError, match="its footer, or the header of a page, is damaged"):
+        declared_size(io.BytesIO(b"PAR1" + b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1"), ["id"])
 
 
 def test_a_missing_shard_is_a_missing_file(tmp_path):

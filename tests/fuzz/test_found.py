@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import struct
 import zlib
 
@@ -372,7 +373,26 @@ def test_a_parquet_file_that_says_it_has_more_rows_than_values(tmp_path, of_file
     at = seed.index(rows, len(seed) - int.from_bytes(seed[-8:-4], "little")) if of_file else seed.rindex(rows)
     path.write_bytes(seed[: at + 1] + b"\xc8\x7f" + seed[at + 3 :])
     refuse_repeated_ids([path])
-    refuse(read_features, path, "its footer is damaged")
+    refuse(read_features, path, "its footer, or the header of a page, is damaged")
+
+
+@pytest.mark.parametrize("column", ["id", "features"])
+@pytest.mark.parametrize("number", ["uncompressed", "values", "entries"])
+def test_a_page_of_a_parquet_file_that_says_it_holds_more_than_the_footer_says(tmp_path, column, number):
+    names, steps = [f"{i}" for i in range(50)], [[[float(i)] * 2] for i in range(50)]
+    file = io.BytesIO()
+    columns = {"id": names, "features": steps} if column == "features" else {"features": steps, "id": names}
+    pq.write_table(pa.table(columns), file, compression="none", use_dictionary=number == "entries")
+    seed = file.getvalue()
+    # The header of the last column's page: its kind, two sizes, and a structure whose first field is how many it holds.
+    kind, holds = (b"\x15\x04", b"\x4c\x15") if number == "entries" else (b"\x15\x00", b"\x2c\x15")
+    integer = rb"([\x80-\xff]*[\x00-\x7f])"
+    *_, header = re.finditer(kind + rb"\x15" + integer + rb"\x15" + integer + holds + integer, seed, re.DOTALL)
+    at, end = header.span(1 if number == "uncompressed" else 3)
+    path = tmp_path / "part-00000.parquet"
+    path.write_bytes(seed[:at] + b"\xfe\xff\xff\xff\x0f" + seed[end:])  # 2**31 - 1
+    refuse_repeated_ids([path])
+    refuse(read_features, path, r"it says it holds [\d,]+ MiB, but has")
 
 
 def test_statistics_of_a_parquet_file_that_are_not_its_own(tmp_path):

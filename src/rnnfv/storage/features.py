@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from rnnfv.sequences import Sequences, as_sequences, offsets_of
-from rnnfv.storage._parquet_footer import declared_values
+from rnnfv.storage._parquet_sizes import declared_size
 from rnnfv.storage.atomic import atomic_file
 from rnnfv.storage.bounds import one_line, refuse_inflated
 from rnnfv.storage.remote import as_path, opened
@@ -171,8 +172,9 @@ def refuse_repeated_ids(shards: Sequence[Path]) -> None:
     seen: set[str] = set()
     for path in shards:
         try:
-            refuse_inflated("it", declared_values(path), path.stat().st_size)
-            with pq.ParquetFile(opened(path), read_dictionary=["id"]) as file:
+            source = opened(path)
+            with pq.ParquetFile(source, read_dictionary=["id"]) as file:
+                _refuse_inflated(path, source, ["id"])
                 ids = [name for name in _names(id_column(path, file.read(["id"]))) if name]
         except (pa.ArrowException, KeyError, OSError, TypeError, ValueError):
             continue
@@ -208,8 +210,9 @@ def read_features(path: str | Path, dim: int | None = None) -> FeatureShard:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file")
     try:
-        with pq.ParquetFile(opened(path, whole=True), page_checksum_verification=True, read_dictionary=["id"]) as file:
-            refuse_inflated("it", max(_declared(file.metadata), declared_values(path)), path.stat().st_size)
+        source = opened(path, whole=True)
+        with pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=["id"]) as file:
+            _refuse_inflated(path, source, ["id", "features"])
             table = file.read(["id", "features"])
         ids = id_column(path, table)
         rows = table.column("features").combine_chunks()
@@ -340,10 +343,9 @@ def id_column(path: Path, table: pa.Table) -> pa.Array:
     return ids.dictionary_decode()
 
 
-def _declared(metadata: pq.FileMetaData) -> int:
-    """Bytes of all columns when they are decompressed, and still encoded, if it is as the footer says."""
-    # Not by columns: of a damaged one, Arrow's metadata ends the process, while its reader gives an error.
-    return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+def _refuse_inflated(path: Path, source: Any, columns: Sequence[str]) -> None:
+    with path.open("rb") if source is path else nullcontext(source) as file:
+        refuse_inflated("it", declared_size(file, columns), path.stat().st_size)
 
 
 def _names(ids: pa.Array) -> list[str | None]:

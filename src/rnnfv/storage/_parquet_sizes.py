@@ -1,0 +1,148 @@
+"""How much a Parquet file says that its columns hold. Arrow tells it too, but a damaged file ends the process there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+__all__ = ["declared_size"]
+
+# Thrift's compact protocol, and the fields of parquet.thrift that lead to the numbers.
+_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
+_INTEGERS = (4, 5, 6)
+_NUM_ROWS = 3  # of the file, and of a row group
+_ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
+_TYPE, _PATH, _NUM_VALUES, _COMPRESSED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 3, 5, 7, 9, 11
+_UNCOMPRESSED_PAGE, _COMPRESSED_PAGE, _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 7, 8
+_SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
+_DICTIONARY_ENTRY = 16  # bytes that Arrow takes for one, before it reads it
+_DEEPEST = 50  # structures in one another; a footer has less than ten
+_PAGE_HEADER = 1 << 16  # bytes: the longest that is read; statistics in it have 4,096 at most
+
+
+def declared_size(file: BinaryIO, columns: Sequence[str]) -> int:
+    """Bytes of memory that these columns ask for, by the footer or by the headers of their pages, whichever is more.
+
+    Values count at their own size, however few bytes encode them, and pages as they are when they are decompressed.
+
+    Raises
+    ------
+    ValueError
+        If the footer or a header is damaged. Rows that no column has values for are damage, too: Arrow would make
+        room for them.
+    """
+    try:
+        return sum(max(_sizes_of(file, column)) for column in _chunks(_footer(file)) if column[_PATH][0] in columns)
+    except (IndexError, KeyError, TypeError, OSError) as error:
+        raise _damage() from error
+
+
+def _footer(file: BinaryIO) -> dict[int, Any]:
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 8))
+    length = int.from_bytes(file.read(4), "little")
+    if length > size - 8:
+        raise _damage()
+    file.seek(size - 8 - length)
+    return _Reader(file.read(length)).structure(0)
+
+
+def _chunks(footer: dict[int, Any]) -> Iterator[dict[int, Any]]:
+    """What the footer says of the part of each column in each row group."""
+    rows = 0
+    for group in footer[_ROW_GROUPS]:
+        for column in group[_COLUMNS]:
+            if not column[_META_DATA][_NUM_VALUES] >= group[_NUM_ROWS] >= 0:
+                raise _damage()
+            yield column[_META_DATA] | {_PATH: [name.decode("utf-8", "replace") for name in column[_META_DATA][_PATH]]}
+        rows += group[_NUM_ROWS]
+    if rows != footer[_NUM_ROWS]:
+        raise _damage()
+
+
+def _sizes_of(file: BinaryIO, column: dict[int, Any]) -> tuple[int, int, int, int]:
+    """By the footer's values, the pages' values, the dictionary's, and the pages' bytes."""
+    width = _SIZES.get(column[_TYPE], 4)
+    values = entries = uncompressed = 0
+    for page in _pages(file, column):
+        values += page.get(_DATA_PAGE, page.get(_DATA_PAGE_V2, {1: 0}))[1]
+        entries += page.get(_DICTIONARY_PAGE, {1: 0})[1]
+        uncompressed += page[_UNCOMPRESSED_PAGE]
+    return column[_NUM_VALUES] * width, values * width, entries * _DICTIONARY_ENTRY, uncompressed
+
+
+def _pages(file: BinaryIO, column: dict[int, Any]) -> Iterator[dict[int, Any]]:
+    """The headers of a column's pages."""
+    if column[_NUM_VALUES] == 0:
+        return  # Arrow reads none; the footer may lead nowhere
+    at = min(column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET) or column[_DATA_OFFSET])
+    end = at + column[_COMPRESSED]
+    while at < end:
+        file.seek(at)
+        reader = _Reader(file.read(_PAGE_HEADER))
+        page = reader.structure(0)
+        if page[_COMPRESSED_PAGE] < 0:
+            raise _damage()
+        yield page
+        at += reader.at + page[_COMPRESSED_PAGE]
+
+
+def _damage() -> ValueError:
+    return ValueError("its footer, or the header of a page, is damaged")
+
+
+class _Reader:
+    """Reads what is in a footer or a header, one thing after another. Each takes a byte or more of it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0  # how many bytes were read
+
+    def structure(self, depth: int) -> dict[int, Any]:
+        """Fields by their numbers."""
+        if depth > _DEEPEST:
+            raise _damage()
+        fields: dict[int, Any] = {}
+        number = 0
+        while (head := self._byte()) & 15:
+            number = number + (head >> 4) if head >> 4 else self._integer()
+            kind = head & 15
+            fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
+        return fields
+
+    def _value(self, kind: int, depth: int) -> Any:
+        if kind in (_TRUE, _FALSE, _BYTE):
+            return self._byte()
+        if kind in _INTEGERS:
+            return self._integer()
+        if kind in (_DOUBLE, _BINARY):
+            length = 8 if kind == _DOUBLE else self._varint()
+            self.at += length
+            if self.at > len(self._data):
+                raise IndexError
+            return self._data[self.at - length : self.at]
+        if kind in (_LIST, _SET):
+            head = self._byte()
+            count = self._varint() if head >> 4 == 15 else head >> 4
+            return [self._value(head & 15, depth + 1) for _ in range(count)]
+        if kind == _STRUCT:
+            return self.structure(depth + 1)
+        raise _damage()  # maps, of which Parquet has none
+
+    def _byte(self) -> int:
+        self.at += 1
+        return self._data[self.at - 1]
+
+    def _varint(self) -> int:
+        value, shift = 0, 0
+        while shift < 70:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+        raise _damage()
+
+    def _integer(self) -> int:
+        value = self._varint()
+        return (value >> 1) ^ -(value & 1)
