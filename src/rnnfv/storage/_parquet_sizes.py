@@ -10,9 +10,10 @@ __all__ = ["declared_size"]
 # Thrift's compact protocol, and the fields of parquet.thrift that lead to the numbers.
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
+_SCHEMA, _NAME, _CHILDREN = 2, 4, 5
 _NUM_ROWS = 3  # of the file, and of a row group
 _ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
-_TYPE, _PATH, _NUM_VALUES, _COMPRESSED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 3, 5, 7, 9, 11
+_TYPE, _NUM_VALUES, _COMPRESSED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
 _UNCOMPRESSED_PAGE, _COMPRESSED_PAGE, _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 7, 8
 _SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
 _DICTIONARY_ENTRY = 16  # bytes that Arrow takes for one, before it reads it
@@ -31,9 +32,10 @@ def declared_size(file: BinaryIO, columns: Sequence[str]) -> int:
         If the footer or a header is damaged. Rows that no column has values for are damage, too: Arrow would make
         room for them.
     """
+    names = [name.encode() for name in columns]
     try:
-        return sum(max(_sizes_of(file, column)) for column in _chunks(_footer(file)) if column[_PATH][0] in columns)
-    except (IndexError, KeyError, TypeError, OSError) as error:
+        return sum(max(_sizes_of(file, column)) for name, column in _chunks(_footer(file)) if name in names)
+    except (AttributeError, IndexError, KeyError, TypeError, OSError) as error:
         raise _damage() from error
 
 
@@ -47,17 +49,35 @@ def _footer(file: BinaryIO) -> dict[int, Any]:
     return _Reader(file.read(length)).structure(0)
 
 
-def _chunks(footer: dict[int, Any]) -> Iterator[dict[int, Any]]:
-    """What the footer says of the part of each column in each row group."""
-    rows = 0
+def _chunks(footer: dict[int, Any]) -> Iterator[tuple[bytes, dict[int, Any]]]:
+    """What the footer says of the part of each column in each row group, with the column's name."""
+    names, rows = _names(footer[_SCHEMA]), 0
     for group in footer[_ROW_GROUPS]:
-        for column in group[_COLUMNS]:
+        if len(group[_COLUMNS]) != len(names):
+            raise _damage()
+        for name, column in zip(names, group[_COLUMNS], strict=True):
             if not column[_META_DATA][_NUM_VALUES] >= group[_NUM_ROWS] >= 0:
                 raise _damage()
-            yield column[_META_DATA] | {_PATH: [name.decode("utf-8", "replace") for name in column[_META_DATA][_PATH]]}
+            yield name, column[_META_DATA]
         rows += group[_NUM_ROWS]
     if rows != footer[_NUM_ROWS]:
         raise _damage()
+
+
+def _names(schema: list[dict[int, Any]]) -> list[bytes]:
+    """For each column that is stored, the name of the field at the top of which it is a part.
+
+    That is how Arrow finds a column; the path that a column has with it may be forged.
+    """
+    names, at = [], 1
+    for _ in range(schema[0][_CHILDREN]):
+        name, left = schema[at][_NAME], 1
+        while left > 0:
+            children = schema[at].get(_CHILDREN, 0)
+            names += [name] if children == 0 else []
+            left += children - 1
+            at += 1
+    return names
 
 
 def _sizes_of(file: BinaryIO, column: dict[int, Any]) -> tuple[int, int, int, int]:
