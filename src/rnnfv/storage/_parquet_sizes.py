@@ -15,6 +15,7 @@ _NUM_ROWS = 3  # of the file, and of a row group
 _ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
 _TYPE, _NUM_VALUES, _COMPRESSED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
 _UNCOMPRESSED_PAGE, _COMPRESSED_PAGE, _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 2, 3, 5, 7, 8
+_NONE = {1: 0}  # what a page says that holds none of a kind
 _SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
 _DICTIONARY_ENTRY = 16  # bytes that Arrow takes for one, before it reads it
 _DEEPEST = 50  # structures in one another; a footer has less than ten
@@ -85,8 +86,10 @@ def _sizes_of(file: BinaryIO, column: dict[int, Any]) -> tuple[int, int, int, in
     width = _SIZES.get(column[_TYPE], 4)
     values = entries = uncompressed = 0
     for page in _pages(file, column):
-        values += page.get(_DATA_PAGE, page.get(_DATA_PAGE_V2, {1: 0}))[1]
-        entries += page.get(_DICTIONARY_PAGE, {1: 0})[1]
+        held = page.get(_DATA_PAGE, page.get(_DATA_PAGE_V2, _NONE))[1], page.get(_DICTIONARY_PAGE, _NONE)[1]
+        if min(*held, page[_UNCOMPRESSED_PAGE], page[_COMPRESSED_PAGE]) < 0:
+            raise _damage()
+        values, entries = values + held[0], entries + held[1]
         uncompressed += page[_UNCOMPRESSED_PAGE]
     return column[_NUM_VALUES] * width, values * width, entries * _DICTIONARY_ENTRY, uncompressed
 
@@ -101,8 +104,6 @@ def _pages(file: BinaryIO, column: dict[int, Any]) -> Iterator[dict[int, Any]]:
         file.seek(at)
         reader = _Reader(file.read(_PAGE_HEADER))
         page = reader.structure(0)
-        if page[_COMPRESSED_PAGE] < 0:
-            raise _damage()
         yield page
         at += reader.at + page[_COMPRESSED_PAGE]
 
