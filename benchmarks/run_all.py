@@ -175,7 +175,7 @@ def section(name: str, report: dict[str, Any], page: dict[str, Any]) -> list[str
     if lines:
         used = [i for i in range(len(HEADER)) if any(line[i] for line in lines)]
         parts.append(table([HEADER[i] for i in used], [[line[i] for i in used] for line in lines]))
-    if name in PLOTTED and not report["skipped"]:
+    if name in PLOTTED and not any(text.startswith("the plot:") for text in report["skipped"]):
         parts.append(f"![{report['title']}]({name}.svg)")
     parts += [f"Skipped: {text}." for text in report["skipped"]]
     for what in ("prediction", "limited_by"):

@@ -65,6 +65,19 @@ def test_a_plot_stands_beside_the_page_and_is_shown_on_it(runner, tmp_path, monk
     assert "![Made up](good.svg)" in page
     assert (tmp_path / "good.svg").read_text() == "<svg/>"
     assert "bad.svg" not in page
+    told = plotting.replace('open(args.plot, "w").write("<svg/>")', "")
+    script = SCRIPT.replace('args = common.options("made").parse_args()', told).replace(
+        'skip("data"', 'skip("the plot"'
+    )
+    (tmp_path / "good.py").write_text(script)
+    _, page, _ = runner()
+    assert "good.svg" not in page
+
+
+def test_a_script_without_a_line_for_the_gpu_is_refused_there(runner, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        runner("--device", "cuda", "--only", "good")
+    assert "on cuda there are only encode_speed, train_speed" in capsys.readouterr().err
 
 
 def test_results_of_scripts_that_are_not_run_again_stay(runner):
