@@ -312,10 +312,11 @@ def _own_handler_of_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers, nor does Ray there
         yield
         return
-    before = signal.getsignal(signal.SIGTERM)
+    before, told = signal.getsignal(signal.SIGTERM), signal.set_wakeup_fd(-1)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         if before is not None:  # else it is not one of Python's
             signal.signal(signal.SIGTERM, before)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import time
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_a_damaged_shard_costs_its_own_vectors_and_stops_a_fit(features, tmp_pat
 
 
 @pytest.mark.parametrize("part", [0, 2])
-@pytest.mark.parametrize("lost", ["flipped", "cut", "longer", "header", "missing"])
+@pytest.mark.parametrize("lost", ["flipped", "cut", "longer", "header", "objects", "no width", "missing"])
 def test_a_damaged_part_of_an_encoding_is_made_again(features, tmp_path, monkeypatch, lost, part):
     arguments = features / "features", features / "encoder"
     encode_features(*arguments, tmp_path / "wanted.npy")
@@ -85,6 +86,9 @@ def test_a_damaged_part_of_an_encoding_is_made_again(features, tmp_path, monkeyp
     data = path.read_bytes()
     path.unlink()
     damaged = {"flipped": flipped(data, -5), "cut": data[:-40], "longer": data + b"\0", "header": flipped(data, 20)}
+    damaged["objects"] = re.sub(rb"'<f\d' *", lambda text: b"'|O'".ljust(len(text[0])), data, count=1)
+    damaged["no width"] = re.sub(rb", \d+\)", lambda text: b", 0)".ljust(len(text[0])), data, count=1)
+    assert all(changed != data for changed in damaged.values())
     if lost in damaged:
         path.write_bytes(damaged[lost])
     with pytest.raises(ValueError, match=rf"part-0000{part}\.npy is damaged: start the same command again"):

@@ -395,6 +395,28 @@ def test_a_page_of_a_parquet_file_that_says_it_holds_more_than_the_footer_says(t
     refuse(read_features, path, r"it says it holds [\d,]+ MiB, but has")
 
 
+def test_columns_of_a_parquet_file_that_are_longer_than_the_file(tmp_path):
+    """Many that shared their pages would be walked through for hours."""
+    path, file = tmp_path / "part-00000.parquet", io.BytesIO()
+    table = pa.table({"id": [f"{i:08d}" for i in range(50)], "features": [[[1.0]]] * 50})
+    pq.write_table(table, file, compression="none", use_dictionary=False)
+    seed, size = file.getvalue(), pq.read_metadata(file).row_group(0).column(0).total_compressed_size
+    number = bytes([size * 2 & 127 | 128, size * 2 >> 7])  # as it stands there, twice: uncompressed and compressed
+    at = seed.index(b"\x16" + number + b"\x16" + number) + 4
+    path.write_bytes(seed[:at] + b"\xfe\x7f" + seed[at + 2 :])  # 8,191
+    assert path.stat().st_size < 8191
+    refuse_repeated_ids([path])
+    refuse(read_features, path, "its footer, or the header of a page, is damaged")
+
+
+def test_a_page_of_a_parquet_file_with_lists_in_lists(tmp_path):
+    path = tmp_path / "part-00000.parquet"
+    seed = load_target("features").seeds()[1]
+    path.write_bytes(seed[:4] + b"\x19" * 5000 + seed[4:])
+    refuse_repeated_ids([path])
+    refuse(read_features, path, "its footer, or the header of a page, is damaged")
+
+
 def test_statistics_of_a_parquet_file_that_are_not_its_own(tmp_path):
     """Arrow's account of a column ended the process."""
     found = 0

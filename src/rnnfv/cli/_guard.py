@@ -29,7 +29,10 @@ def main(command: int, seconds: float, message: str) -> None:
             deadline = None
         elif deadline is None and told[0] in (signal.SIGINT, signal.SIGTERM):
             deadline = time.monotonic() + seconds
-    os.kill(command, signal.SIGKILL)
+    try:
+        os.kill(command, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # it has just ended
     sys.stderr.write(f"{_SHOW_CURSOR if sys.stderr.isatty() else ''}{message}\n")
 
 

@@ -44,8 +44,11 @@ def stoppable(message: str, *, guarded: bool = True) -> Iterator[None]:
         On SIGTERM.
     """
     with ExitStack() as stack:
-        guard = _guarded(message) if guarded and os.name == "posix" else nullcontext(_do_nothing)
-        hear = stack.enter_context(guard)
+        own_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else ignored, as under nohup
+        # The first process of a container cannot be killed from within; who has another handler hears for himself.
+        guarded = guarded and os.name == "posix" and os.getpid() != 1
+        guarded = guarded and (own_sigint or signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+        hear = stack.enter_context(_guarded(message) if guarded else nullcontext(_do_nothing))
 
         def interrupt(number: int, frame: Any) -> None:
             hear()
@@ -56,7 +59,7 @@ def stoppable(message: str, *, guarded: bool = True) -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise Terminated
 
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
+        if own_sigint:
             stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, interrupt))
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, terminate))
         yield

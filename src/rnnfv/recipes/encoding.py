@@ -288,9 +288,12 @@ class _Job:
 
     def _layout(self, i: int) -> tuple[int, np.dtype[Any]]:
         """Numbers a vector and their type, as part i has them."""
+        path = self.part(i).with_suffix(".npy")
         try:
-            (_, dim), dtype = _header(self.part(i).with_suffix(".npy"))
-        except (OSError, ValueError) as error:
+            (_, dim), dtype = _header(path)
+            if dtype.hasobject or not 0 < dim * dtype.itemsize <= path.stat().st_size:
+                raise ValueError("its header is not what was written")
+        except (FileNotFoundError, ValueError) as error:
             raise self._damaged(i) from error
         return dim, dtype
 
@@ -309,7 +312,7 @@ class _Job:
                     digest.update(rows.data)
                     yield rows
                 digest.update(file.read(1))
-        except (OSError, ValueError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise self._damaged(i) from error
         if digest.hexdigest() != read_json(self.part(i))["sha256"]:
             raise self._damaged(i)

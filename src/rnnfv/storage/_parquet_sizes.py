@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 __all__ = ["declared_size"]
@@ -19,7 +20,8 @@ _NONE = {1: 0}  # what a page says that holds none of a kind
 _SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
 _DICTIONARY_ENTRY = 16  # bytes that Arrow takes for one, before it reads it
 _DEEPEST = 50  # structures in one another; a footer has less than ten
-_PAGE_HEADER = 1 << 16  # bytes: the longest that is read; statistics in it have 4,096 at most
+_PAGE_HEADERS = (1 << 9, 1 << 24)  # bytes that are read of a header, and where it is longer; Arrow reads as many
+_PADDING = 100  # bytes that Arrow reads beyond the end, of files of some writers
 
 
 def declared_size(file: BinaryIO, columns: Sequence[str]) -> int:
@@ -35,8 +37,11 @@ def declared_size(file: BinaryIO, columns: Sequence[str]) -> int:
     """
     names = [name.encode() for name in columns]
     try:
-        return sum(max(_sizes_of(file, column)) for name, column in _chunks(_footer(file)) if name in names)
-    except (AttributeError, IndexError, KeyError, TypeError, OSError) as error:
+        chunks = list(_chunks(_footer(file), names))
+        if sum(column[_COMPRESSED] for column in chunks) > file.seek(0, 2):
+            raise _damage()  # the same pages more than once, which would take for ever
+        return sum(max(_sizes_of(file, column)) for column in chunks)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, OSError) as error:
         raise _damage() from error
 
 
@@ -50,16 +55,17 @@ def _footer(file: BinaryIO) -> dict[int, Any]:
     return _Reader(file.read(length)).structure(0)
 
 
-def _chunks(footer: dict[int, Any]) -> Iterator[tuple[bytes, dict[int, Any]]]:
-    """What the footer says of the part of each column in each row group, with the column's name."""
+def _chunks(footer: dict[int, Any], wanted: Sequence[bytes]) -> Iterator[dict[int, Any]]:
+    """What the footer says of the part of each wanted column in each row group."""
     names, rows = _names(footer[_SCHEMA]), 0
     for group in footer[_ROW_GROUPS]:
         if len(group[_COLUMNS]) != len(names):
             raise _damage()
         for name, column in zip(names, group[_COLUMNS], strict=True):
-            if not column[_META_DATA][_NUM_VALUES] >= group[_NUM_ROWS] >= 0:
-                raise _damage()
-            yield name, column[_META_DATA]
+            if name in wanted:
+                if not (column[_META_DATA][_NUM_VALUES] >= group[_NUM_ROWS] >= 0 <= column[_META_DATA][_COMPRESSED]):
+                    raise _damage()
+                yield column[_META_DATA]
         rows += group[_NUM_ROWS]
     if rows != footer[_NUM_ROWS]:
         raise _damage()
@@ -86,26 +92,44 @@ def _sizes_of(file: BinaryIO, column: dict[int, Any]) -> tuple[int, int, int, in
     width = _SIZES.get(column[_TYPE], 4)
     values = entries = uncompressed = 0
     for page in _pages(file, column):
-        held = page.get(_DATA_PAGE, page.get(_DATA_PAGE_V2, _NONE))[1], page.get(_DICTIONARY_PAGE, _NONE)[1]
-        if min(*held, page[_UNCOMPRESSED_PAGE], page[_COMPRESSED_PAGE]) < 0:
-            raise _damage()
-        values, entries = values + held[0], entries + held[1]
+        values += _values_of(page)
+        entries += page.get(_DICTIONARY_PAGE, _NONE)[1]
         uncompressed += page[_UNCOMPRESSED_PAGE]
     return column[_NUM_VALUES] * width, values * width, entries * _DICTIONARY_ENTRY, uncompressed
 
 
 def _pages(file: BinaryIO, column: dict[int, Any]) -> Iterator[dict[int, Any]]:
     """The headers of a column's pages."""
-    if column[_NUM_VALUES] == 0:
-        return  # Arrow reads none; the footer may lead nowhere
     at = min(column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET) or column[_DATA_OFFSET])
-    end = at + column[_COMPRESSED]
-    while at < end:
-        file.seek(at)
-        reader = _Reader(file.read(_PAGE_HEADER))
-        page = reader.structure(0)
+    end = at + column[_COMPRESSED] + _PADDING
+    seen = 0
+    while at < end and seen < column[_NUM_VALUES]:  # as far as Arrow reads
+        page, length = _header(file, at)
+        if (
+            min(
+                _values_of(page), page.get(_DICTIONARY_PAGE, _NONE)[1], page[_UNCOMPRESSED_PAGE], page[_COMPRESSED_PAGE]
+            )
+            < 0
+        ):
+            raise _damage()
         yield page
-        at += reader.at + page[_COMPRESSED_PAGE]
+        seen += _values_of(page)
+        at += length + page[_COMPRESSED_PAGE]
+
+
+def _values_of(page: dict[int, Any]) -> int:
+    values: int = page.get(_DATA_PAGE, _NONE)[1] + page.get(_DATA_PAGE_V2, _NONE)[1]
+    return values
+
+
+def _header(file: BinaryIO, at: int) -> tuple[dict[int, Any], int]:
+    """A page's header, and its length."""
+    for size in _PAGE_HEADERS:
+        file.seek(at)
+        reader = _Reader(file.read(size))
+        with suppress(IndexError):  # it is longer
+            return reader.structure(0), reader.at
+    raise _damage()
 
 
 def _damage() -> ValueError:
@@ -121,8 +145,6 @@ class _Reader:
 
     def structure(self, depth: int) -> dict[int, Any]:
         """Fields by their numbers."""
-        if depth > _DEEPEST:
-            raise _damage()
         fields: dict[int, Any] = {}
         number = 0
         while (head := self._byte()) & 15:
@@ -132,6 +154,8 @@ class _Reader:
         return fields
 
     def _value(self, kind: int, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise _damage()
         if kind in (_TRUE, _FALSE, _BYTE):
             return self._byte()
         if kind in _INTEGERS:

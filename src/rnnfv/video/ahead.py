@@ -282,6 +282,7 @@ def _handlers_held_back() -> Iterator[None]:
     handlers = {stop: signal.getsignal(stop) for stop in _STOPS}
     # What is ignored stays so, also in the process that is started; a handler that is not Python's has no name here.
     held = {stop: handler for stop, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+    told = signal.set_wakeup_fd(-1)  # who is told of signals is told of those that are sent again
     try:
         for stop in held:
             signal.signal(stop, lambda number, frame: came.append(number))
@@ -289,6 +290,7 @@ def _handlers_held_back() -> Iterator[None]:
     finally:
         for stop, handler in held.items():
             signal.signal(stop, handler)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         for number in dict.fromkeys(came):
             os.kill(os.getpid(), number)
 
