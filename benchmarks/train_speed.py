@@ -15,6 +15,7 @@ Timed is an epoch; every contender sees the same sequences once, in batches of t
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import _common as common
 import numpy as np
@@ -136,31 +137,18 @@ def main() -> int:
     own, share = times["rnnfv"].median, products.operations / times["rnnfv"].median / common.product_rate(args.device)
     report = common.Report(f"Training, D = {D}, H = {H}, batches of {BATCH}, {args.device}", PREDICTION, LIMITED_BY)
     work, ms = f"an epoch of {n:,} sequences", common.seconds_text(own)
-    report.add(
-        work,
-        ms,
-        peer="plain padded loop, random batches",
-        theirs=common.seconds_text(times["plain"].median),
-        ratio=times["plain"].median / own,
-        share=share,
-        limit="matrix products",
+    aim, note = (
+        "above 0.77 (under 1.3 times them)",
+        f"a step takes {own / times['products'].median:.2f} times its products",
     )
-    report.add(
-        work,
-        ms,
-        peer="rnnfv with nn.Dropout",
-        theirs=common.seconds_text(times["torch's dropout"].median),
-        ratio=times["torch's dropout"].median / own,
-    )
-    report.add(
-        work,
-        ms,
-        peer="the same step's matrix products alone",
-        theirs=common.seconds_text(times["products"].median),
-        ratio=times["products"].median / own,
-        aim="above 0.77 (under 1.3 times them)",
-        note=f"a step takes {own / times['products'].median:.2f} times its products",
-    )
+    told: dict[str, tuple[str, dict[str, Any]]] = {
+        "plain": ("plain padded loop, random batches", {"share": share, "limit": "matrix products"}),
+        "torch's dropout": ("rnnfv with nn.Dropout", {}),
+        "products": ("the same step's matrix products alone", {"aim": aim, "note": note}),
+    }
+    for name, (peer, more) in told.items():
+        theirs = times[name].median
+        report.add(work, ms, peer=peer, theirs=common.seconds_text(theirs), ratio=theirs / own, **more)
     return common.finish(report, args)
 
 

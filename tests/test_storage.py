@@ -34,7 +34,7 @@ from rnnfv.storage import (
     read_features,
     write_features,
 )
-from rnnfv.storage._parquet_sizes import declared_size
+from rnnfv.storage._parquet_sizes import _sizes_of, declared_size
 from rnnfv.storage.tree import decode, encode
 
 in_tmp_path = settings(
@@ -858,6 +858,13 @@ def test_declared_sizes_are_those_that_arrow_tells(tmp_path, options):
 def test_a_damaged_footer_is_told():
     with pytest.raises(ValueError, match="its footer, or the header of a page, is damaged"):
         declared_size(io.BytesIO(b"PAR1" + b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1"), ["id"])
+
+
+def test_what_a_page_holds_of_one_kind_does_not_make_up_for_another():
+    header = b"\x15\x06\x15\x02\x15\x00" + b"\x2c\x15\x03\x00" + b"\x3c\x15\x06\x00" + b"\x00"  # -2 and 3 values
+    column = {1: 5, 5: 1, 7: len(header), 9: 0}  # its type, values, bytes, and where it begins
+    with pytest.raises(ValueError, match="its footer, or the header of a page, is damaged"):
+        _sizes_of(io.BytesIO(header), column)
 
 
 def test_a_missing_shard_is_a_missing_file(tmp_path):

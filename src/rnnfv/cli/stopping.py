@@ -44,11 +44,10 @@ def stoppable(message: str, *, guarded: bool = True) -> Iterator[None]:
         On SIGTERM.
     """
     with ExitStack() as stack:
-        own_sigint = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else ignored, as under nohup
+        sigint = signal.getsignal(signal.SIGINT)
         # The first process of a container cannot be killed from within; who has another handler hears for himself.
-        guarded = guarded and os.name == "posix" and os.getpid() != 1
-        guarded = guarded and (own_sigint or signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
-        hear = stack.enter_context(_guarded(message) if guarded else nullcontext(_do_nothing))
+        is_usual = os.name == "posix" and os.getpid() != 1 and sigint in (signal.default_int_handler, signal.SIG_IGN)
+        hear = stack.enter_context(_guarded(message) if guarded and is_usual else nullcontext(lambda: None))
 
         def interrupt(number: int, frame: Any) -> None:
             hear()
@@ -59,7 +58,7 @@ def stoppable(message: str, *, guarded: bool = True) -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise Terminated
 
-        if own_sigint:
+        if sigint is signal.default_int_handler:  # else it is ignored, as under nohup
             stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, interrupt))
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, terminate))
         yield
@@ -90,7 +89,3 @@ def _guarded(message: str) -> Iterator[Callable[[], None]]:
             yield hear
         finally:
             signal.set_wakeup_fd(before)
-
-
-def _do_nothing() -> None:
-    pass

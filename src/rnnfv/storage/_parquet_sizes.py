@@ -20,7 +20,7 @@ _NONE = {1: 0}  # what a page says that holds none of a kind
 _SIZES = {0: 1, 2: 8, 3: 12, 5: 8}  # bytes a value: BOOLEAN, INT64, INT96, DOUBLE; of a text 4, for where it begins
 _DICTIONARY_ENTRY = 16  # bytes that Arrow takes for one, before it reads it
 _DEEPEST = 50  # structures in one another; a footer has less than ten
-_PAGE_HEADERS = (1 << 9, 1 << 24)  # bytes that are read of a header, and where it is longer; Arrow reads as many
+_SHORT_HEADER, _LONGEST_HEADER = 1 << 9, 1 << 24  # bytes of a page's; Arrow reads no longer one
 _PADDING = 100  # bytes that Arrow reads beyond the end, of files of some writers
 
 
@@ -91,44 +91,29 @@ def _sizes_of(file: BinaryIO, column: dict[int, Any]) -> tuple[int, int, int, in
     """By the footer's values, the pages' values, the dictionary's, and the pages' bytes."""
     width = _SIZES.get(column[_TYPE], 4)
     values = entries = uncompressed = 0
-    for page in _pages(file, column):
-        values += _values_of(page)
-        entries += page.get(_DICTIONARY_PAGE, _NONE)[1]
-        uncompressed += page[_UNCOMPRESSED_PAGE]
-    return column[_NUM_VALUES] * width, values * width, entries * _DICTIONARY_ENTRY, uncompressed
-
-
-def _pages(file: BinaryIO, column: dict[int, Any]) -> Iterator[dict[int, Any]]:
-    """The headers of a column's pages."""
     at = min(column[_DATA_OFFSET], column.get(_DICTIONARY_OFFSET) or column[_DATA_OFFSET])
     end = at + column[_COMPRESSED] + _PADDING
-    seen = 0
-    while at < end and seen < column[_NUM_VALUES]:  # as far as Arrow reads
+    while at < end and values < column[_NUM_VALUES]:  # as far as Arrow reads
         page, length = _header(file, at)
-        if (
-            min(
-                _values_of(page), page.get(_DICTIONARY_PAGE, _NONE)[1], page[_UNCOMPRESSED_PAGE], page[_COMPRESSED_PAGE]
-            )
-            < 0
-        ):
+        held = [page.get(kind, _NONE)[1] for kind in (_DATA_PAGE, _DATA_PAGE_V2, _DICTIONARY_PAGE)]
+        if min(*held, page[_UNCOMPRESSED_PAGE], page[_COMPRESSED_PAGE]) < 0:
             raise _damage()
-        yield page
-        seen += _values_of(page)
+        values += held[0] + held[1]
+        entries += held[2]
+        uncompressed += page[_UNCOMPRESSED_PAGE]
         at += length + page[_COMPRESSED_PAGE]
-
-
-def _values_of(page: dict[int, Any]) -> int:
-    values: int = page.get(_DATA_PAGE, _NONE)[1] + page.get(_DATA_PAGE_V2, _NONE)[1]
-    return values
+    return column[_NUM_VALUES] * width, values * width, entries * _DICTIONARY_ENTRY, uncompressed
 
 
 def _header(file: BinaryIO, at: int) -> tuple[dict[int, Any], int]:
     """A page's header, and its length."""
-    for size in _PAGE_HEADERS:
+    size = _SHORT_HEADER
+    while size <= _LONGEST_HEADER:
         file.seek(at)
         reader = _Reader(file.read(size))
         with suppress(IndexError):  # it is longer
             return reader.structure(0), reader.at
+        size *= 8
     raise _damage()
 
 
