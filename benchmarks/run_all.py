@@ -48,7 +48,7 @@ ORDER = [
     "retrieval_real",
     "retrieval_remedies",
 ]
-ON_GPU = ("encode_speed", "train_speed")
+ON_GPU = ("encode_speed", "train_speed", "cca_speed")
 PLOTTED = ("growth",)  # what draws a plot beside the page
 LONG = (
     "action_real",

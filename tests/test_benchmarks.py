@@ -77,7 +77,7 @@ def test_a_plot_stands_beside_the_page_and_is_shown_on_it(runner, tmp_path, monk
 def test_a_script_without_a_line_for_the_gpu_is_refused_there(runner, capsys):
     with pytest.raises(SystemExit, match="2"):
         runner("--device", "cuda", "--only", "good")
-    assert "on cuda there are only encode_speed, train_speed" in capsys.readouterr().err
+    assert "on cuda there are only encode_speed, train_speed, cca_speed" in capsys.readouterr().err
 
 
 def test_results_of_scripts_that_are_not_run_again_stay(runner):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import rnnfv
-from rnnfv import RegularizedCCA, _cca_fit, _cca_krylov, _cca_sums
+from rnnfv import RegularizedCCA, _cca_device, _cca_fit, _cca_krylov, _cca_sums
 from rnnfv.cca import cca_path
 
 ETAS = [1.0, 1e-3, 0.05, 0.3]
@@ -197,7 +198,7 @@ def test_a_path_is_separate_fits(way, rng, request):
         request.getfixturevalue("through_directions")
     X, Y = make_pairs(rng, n=150, a=80, b=6)
     for eta, cca in zip(ETAS, cca_path(X, Y, ETAS, n_components=4), strict=True):
-        assert cca.get_params() == {"regularization": eta, "n_components": 4}
+        assert cca.get_params() == {"regularization": eta, "n_components": 4, "device": "cpu"}
         assert cca.n_features_in_ == 80
         assert_same(cca, RegularizedCCA(eta, 4).fit(X, Y), X, Y, rtol=1e-7)
 
@@ -399,7 +400,7 @@ def test_saves_and_loads(streamed, tmp_path, rng):
 def test_is_a_scikit_learn_transformer(rng):
     X, Y = make_pairs(rng)
     cca = clone(RegularizedCCA(0.02, 3)).set_params(regularization=0.03)
-    assert cca.get_params() == {"regularization": 0.03, "n_components": 3}
+    assert cca.get_params() == {"regularization": 0.03, "n_components": 3, "device": "cpu"}
     assert not hasattr(cca, "correlations_")
     assert make_pipeline(StandardScaler(), cca).fit(X, Y).transform(X).shape == (120, 3)
     frame = cca.set_output(transform="pandas").fit_transform(pd.DataFrame(X, columns=[f"c{i}" for i in range(30)]), Y)
@@ -548,3 +549,68 @@ def test_what_cannot_be_merged(rng):
         cca.merge(RegularizedCCA(0.5).partial_fit(X, Y))
     with pytest.raises(ValueError, match="cannot be merged"):
         cca.merge(RegularizedCCA().partial_fit(X, Y[:, 1:]))
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+# "cpu:0" is the CPU by way of torch, as any GPU is.
+DEVICES = ["cpu:0", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("eta", "dtypes"), [(1e-3, "ff"), (1e-7, "ff"), (1e-3, "fd"), (1e-3, "df"), (1e-7, "dd")])
+def test_devices_agree(device, eta, dtypes, rng):
+    X, Y = (side.astype(dtype) for side, dtype in zip(make_pairs(rng, n=3000, a=600), dtypes, strict=True))
+    here, there = (RegularizedCCA(eta, 3, device=place).fit(X, Y) for place in ("cpu", device))
+    in_blocks = RegularizedCCA(eta, 3, device=device).partial_fit(X[:2900], Y[:2900])
+    assert_same(there, here, X, Y, rtol=1e-8 if dtypes == "dd" else 1e-4)
+    assert_same(in_blocks.partial_fit(X[2900:], Y[2900:]), here, X, Y, rtol=1e-8 if dtypes == "dd" else 1e-4)
+    assert there.x_weights_.dtype == X.dtype
+
+
+@pytest.fixture
+def few_digits():
+    """The caller has told torch that products of float32 need few digits."""
+    products = torch.backends.cuda.matmul
+    before, products.fp32_precision = products.fp32_precision, "tf32"
+    yield products
+    products.fp32_precision = before
+
+
+def test_products_on_a_device_keep_their_digits_and_the_callers_setting(rng, monkeypatch, few_digits):
+    X, Y = make_pairs(rng)
+    products, seen = few_digits, []
+    monkeypatch.setattr(_cca_device, "add_triangle", lambda *_: seen.append(products.fp32_precision))
+    RegularizedCCA(device="cpu:0").partial_fit(X, Y)
+    assert seen == ["ieee", "ieee"]
+    assert products.fp32_precision == "tf32"
+
+
+def test_sums_on_a_device_can_be_asked_sent_merged_and_added_to(rng):
+    X, Y = make_pairs(rng)
+    whole = RegularizedCCA(1e-2).fit(X, Y)
+    cca = RegularizedCCA(1e-2, device="cpu:0").partial_fit(X[:50], Y[:50])
+    assert_same(cca, RegularizedCCA(1e-2).fit(X[:50], Y[:50]), X, Y)
+    sent = pickle.loads(pickle.dumps(cca.partial_fit(X[50:70], Y[50:70])))
+    sent.merge(RegularizedCCA(1e-2).partial_fit(X[70:90], Y[70:90])).partial_fit(X[90:], Y[90:])
+    assert_same(sent, whole, X, Y)
+    (again,) = cca.partial_fit(X[70:], Y[70:]).path([1e-2])
+    assert_same(again, whole, X, Y)
+
+
+def test_a_device_that_cannot_be_used_is_named_before_anything_is_added(rng, monkeypatch):
+    def no_room(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB\nmore")
+
+    X, Y = make_pairs(rng)
+    for device, message in (
+        ("gpu", "there is no device 'gpu': give auto, cpu, cuda"),
+        ("cpu:0", "30 and 12 columns cannot be summed on 'cpu:0': CUDA out of .* 7 GiB. Take device='cpu'$"),
+    ):
+        cca = RegularizedCCA(device=device)
+        for fit in (cca.fit, cca.partial_fit):
+            with monkeypatch.context() as patch:
+                patch.setattr(torch, "zeros", no_room)
+                with pytest.raises(ValueError, match=message):
+                    fit(X, Y)
+        cca.set_params(device="auto").partial_fit(X[:, 1:], Y)

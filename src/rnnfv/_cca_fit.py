@@ -31,18 +31,18 @@ class Learnt(NamedTuple):
 
 
 def fit_pairs(
-    X: NDArray[Any], Y: NDArray[Any], regularizations: Sequence[float], n_components: int | None
+    X: NDArray[Any], Y: NDArray[Any], regularizations: Sequence[float], n_components: int | None, device: str
 ) -> Iterator[Learnt]:
     """One result after another, from all the rows."""
     (n, a), b = X.shape, Y.shape[1]
     k = _checked_components(n_components, n, a, b)
 
     def whole(etas: Sequence[float]) -> Iterator[Learnt]:
-        sums = PairSums(a, b, product_dtype(min(etas)))
+        sums = PairSums(a, b, product_dtype(min(etas)), device=device)
         sums.add(X, Y)
         return fit_sums(sums, etas, n_components, consume=True)
 
-    if not _directions_pay(n, max(a, b), min(a, b), regularizations):
+    if device != "cpu" or not _directions_pay(n, max(a, b), min(a, b), regularizations):
         return whole(regularizations)
     if a >= b:
         return _fit_wide(X, Y, "XY", regularizations, k, whole)
@@ -55,6 +55,7 @@ def fit_sums(
 ) -> Iterator[Learnt]:
     """One result after another, from sums over pairs of rows; with ``consume`` the last one uses the sums up."""
     k = _checked_components(n_components, sums.n, len(sums.x_mean), len(sums.y_mean))
+    sums.fetch()
     x, y = _side("X", sums.xx), _side("Y", sums.yy)
     _refuse_unrelated(sums)
     return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k, consume))

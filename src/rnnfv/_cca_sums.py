@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -14,7 +14,10 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from rnnfv.storage import SaveMixin
 
-__all__ = ["PairSums", "SumsMixin", "Symmetric", "add_product", "largest_eigenvalue", "row_blocks"]
+if TYPE_CHECKING:
+    from rnnfv._cca_device import DeviceProducts
+
+__all__ = ["PairSums", "SumsMixin", "Symmetric", "add_product", "add_triangle", "largest_eigenvalue", "row_blocks"]
 
 _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
@@ -30,11 +33,22 @@ def row_blocks(X: NDArray[Any], values: int = _BLOCK_VALUES) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-def add_product(total: NDArray[np.float64], left: NDArray[Any], right: NDArray[Any]) -> None:
-    """Add left^T right to a float64 total, some rows of it at a time."""
-    size = max(_PANEL, _PRODUCT_VALUES // max(1, right.shape[1]))
+def add_product(total: Any, left: Any, right: Any, values: int = _PRODUCT_VALUES) -> None:
+    """Add left^T right to a float64 total, about ``values`` numbers of it at a time; all arrays, or all tensors."""
+    size = max(_PANEL, values // max(1, right.shape[1]))
     for start in range(0, len(total), size):
         total[start : start + size] += left[:, start : start + size].T @ right
+
+
+def add_triangle(total: Any, rows: Any, values: int = _PRODUCT_VALUES) -> None:
+    """Add the upper triangle of rows^T rows to a total as `add_product` does, and something anyhow below it."""
+    if len(total) <= _PANEL:
+        total += rows.T @ rows
+        return
+    middle = len(total) // 2  # a quarter beside the diagonal, then two smaller squares
+    add_product(total[:middle, middle:], rows[:, :middle], rows[:, middle:], values)
+    add_triangle(total[:middle, :middle], rows[:, :middle], values)
+    add_triangle(total[middle:, middle:], rows[:, middle:], values)
 
 
 class PairSums:
@@ -51,30 +65,59 @@ class PairSums:
         Products are made in it at least.
     x_products : bool
         Whether the products of X with itself are wanted.
+    device : str
+        Where all products are made. Those of another device than "cpu" stay there until `fetch`.
     """
 
-    def __init__(self, a: int, b: int, dtype: Any = np.float32, x_products: bool = True) -> None:
-        self.n, self._dtype = 0, dtype
+    def __init__(self, a: int, b: int, dtype: Any = np.float32, x_products: bool = True, device: str = "cpu") -> None:
+        self.n, self._dtype, self._device = 0, dtype, device
         self.x_mean, self.y_mean = np.zeros(a), np.zeros(b)
         self.xx, self.xy, self.yy = Symmetric(a if x_products else 0), np.zeros((a, b)), Symmetric(b)
         self.dtypes = (np.dtype(np.float32), np.dtype(np.float32))
+        self._away: DeviceProducts | None = None
 
     def add(self, X: NDArray[Any], Y: NDArray[Any]) -> None:
         """Add pairs: (m, a) and (m, b)."""
-        if not self.xy.flags.writeable:  # as `Symmetric.own`
-            self.xy = self.xy.copy()
+        if self._away is None and self._device != "cpu":
+            from rnnfv._cca_device import DeviceProducts
+
+            self._away = DeviceProducts(len(self.x_mean), len(self.y_mean), self._device)
+        self._own()
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
         for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
             x, self.x_mean = _about_mean(X[rows], self.x_mean, self.n, self._dtype)
             y, self.y_mean = _about_mean(Y[rows], self.y_mean, self.n, self._dtype)
             self.n += len(x) - 1
+            if self._away is not None:
+                self._away.add(x, y)
+                continue
             self.yy.add(y)
             add_product(self.xy, x, y)
             if len(self.xx):
                 self.xx.add(x)
 
+    def fetch(self) -> Self:
+        """Take the products that are on a device from there, whose memory is free then."""
+        if self._away is not None:
+            self._own()
+            self._away.add_to(self.xx.upper, self.xy, self.yy.upper)
+            self._away = None
+        return self
+
+    def _own(self) -> None:
+        """Make sure that the arrays can be written to; those that came from another process cannot."""
+        if not self.xy.flags.writeable:
+            self.xy = self.xy.copy()
+        self.xx.own()
+        self.yy.own()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self.fetch()).copy()
+
     def merged(self, other: PairSums) -> PairSums:
         """The sums over the pairs of both, which stay as they are."""
+        self.fetch()
+        other.fetch()
         both = copy.copy(self)
         both.dtypes = (
             np.promote_types(self.dtypes[0], other.dtypes[0]),
@@ -115,7 +158,7 @@ class SumsMixin(SaveMixin):
         Parameters
         ----------
         other : estimator
-            Of the same parameters. It stays as it is.
+            Of the same parameters, but for the device. It stays as it is.
 
         Returns
         -------
@@ -138,7 +181,8 @@ class SumsMixin(SaveMixin):
         if not (self._has_sums and other._has_sums):
             raise ValueError("merge needs the sums of partial_fit on both sides: call that on each first")
         widths = [(len(e._sums.x_mean), len(e._sums.y_mean)) for e in (self, other)]
-        if widths[0] != widths[1] or self.get_params() != other.get_params():
+        params = [e.get_params() | {"device": None} for e in (self, other)]
+        if widths[0] != widths[1] or params[0] != params[1]:
             raise ValueError(f"{self} of {widths[0]} columns and {other} of {widths[1]} columns cannot be merged")
         self._sums = self._sums.merged(other._sums)
         self._forget(*self._learnt)
@@ -229,19 +273,7 @@ class Symmetric:
 
     def add(self, rows: NDArray[Any]) -> None:
         """Add rows^T rows."""
-        self.own()
-        self._add_square(rows, 0, len(self))
-
-    def _add_square(self, rows: NDArray[Any], start: int, stop: int) -> None:
-        """Add the square from ``start`` to ``stop`` on the diagonal: a quarter beside it, then two smaller squares."""
-        if stop - start <= _PANEL:
-            # What this adds below the diagonal is room for the factor, and overwritten with it.
-            self.upper[start:stop, start:stop] += rows[:, start:stop].T @ rows[:, start:stop]
-            return
-        middle = (start + stop) // 2
-        add_product(self.upper[start:middle, middle:stop], rows[:, start:middle], rows[:, middle:stop])
-        self._add_square(rows, start, middle)
-        self._add_square(rows, middle, stop)
+        add_triangle(self.upper, rows)  # what it adds below is room for the factor, and overwritten with it
 
     def largest(self) -> float:
         """The largest eigenvalue, to 1e-10 of itself or better."""

@@ -40,6 +40,11 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     n_components : int, optional
         Pairs of directions to keep; at most the columns of either side and n - 1. Default: all.
         Directions whose correlation is rounding alone are never kept.
+    device : str, default="cpu"
+        Where the products of the rows are made, which is nearly all of the work where there are many more rows than
+        columns: "cpu", "cuda", "cuda:1", or "auto", a GPU where there is one. Any other device than the CPU needs the
+        memory of (a + b)^2 numbers of float64, and `fit` the same memory here. What is solved with the products is
+        solved on the CPU.
 
     Attributes
     ----------
@@ -76,9 +81,10 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     _learnt = tuple(f"{name}_" for name in Learnt._fields)
 
-    def __init__(self, regularization: float = 1e-3, n_components: int | None = None) -> None:
+    def __init__(self, regularization: float = 1e-3, n_components: int | None = None, *, device: str = "cpu") -> None:
         self.regularization = regularization
         self.n_components = n_components
+        self.device = device
 
     def fit(self, X: Any, Y: Any) -> RegularizedCCA:
         """Find the directions. What was seen before is forgotten.
@@ -96,7 +102,7 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         _check_regularizations([self.regularization])
         X, Y = self._checked_pairs(X, Y, reset=True)
         self._forget("_sums", *self._learnt)
-        return self._take(next(fit_pairs(X, Y, [self.regularization], self.n_components)))
+        return self._take(next(fit_pairs(X, Y, [self.regularization], self.n_components, self._place())))
 
     def partial_fit(self, X: Any, Y: Any) -> RegularizedCCA:
         """Add pairs to those of earlier calls. The directions are found when they are next asked for.
@@ -114,8 +120,12 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         first = self._begins_sums()
         X, Y = self._checked_pairs(X, Y, reset=first)
         if first:
-            self._sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization))
-        self._sums.add(X, Y)
+            dtype = product_dtype(self.regularization)
+            sums = PairSums(X.shape[1], Y.shape[1], dtype, device=self._place())
+        else:
+            sums = self._sums
+        sums.add(X, Y)
+        self._sums = sums
         self._forget(*self._learnt)
         return self
 
@@ -198,6 +208,14 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
     # -- state -------------------------------------------------------------------------------------
 
+    def _place(self) -> str:
+        """The name of the device, once it is known to be there."""
+        if self.device == "cpu":  # needs no torch
+            return self.device
+        from rnnfv.devices import pick_device
+
+        return str(pick_device(self.device))
+
     def _learn(self, sums: PairSums) -> Self:
         _check_regularizations([self.regularization])
         return self._take(next(fit_sums(sums, [self.regularization], self.n_components)))
@@ -232,7 +250,7 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
 
 
 def cca_path(
-    X: Any, Y: Any, regularizations: Sequence[float], n_components: int | None = None
+    X: Any, Y: Any, regularizations: Sequence[float], n_components: int | None = None, *, device: str = "cpu"
 ) -> Iterator[RegularizedCCA]:
     """Fit several regularisations with the work on the data done once.
 
@@ -246,6 +264,7 @@ def cca_path(
     regularizations : sequence of float
         In the order in which the estimators come.
     n_components : int, optional
+    device : str, default="cpu"
         As for `RegularizedCCA`.
 
     Returns
@@ -266,9 +285,9 @@ def cca_path(
     [1.0, 0.891, 0.453]
     """
     _check_regularizations(regularizations)
-    template = RegularizedCCA(n_components=n_components)
+    template = RegularizedCCA(n_components=n_components, device=device)
     X, Y = template._checked_pairs(X, Y, reset=True)
-    return _estimators(template, regularizations, fit_pairs(X, Y, regularizations, n_components))
+    return _estimators(template, regularizations, fit_pairs(X, Y, regularizations, n_components, template._place()))
 
 
 def _estimators(
