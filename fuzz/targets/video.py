@@ -1,4 +1,4 @@
-"""Videos, as FFmpeg reads them."""
+"""Videos, as FFmpeg reads them, and their frames made ready for a net."""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from fuzz.target import Target, file_as
+from rnnfv.video.backbones.preprocessing import ResizeShorter
 from rnnfv.video.decode import Sampling, read_frames
 
 _KINDS = (
@@ -42,7 +43,8 @@ def _seeds() -> list[bytes]:
 
 def _read(path: Path) -> None:
     frames = read_frames(path, Sampling(fps=10))
-    for _, _ in zip(frames, range(_MOST_FRAMES), strict=False):
+    for frame, _ in zip(frames, range(_MOST_FRAMES), strict=False):
+        ResizeShorter(256)(frame)
         frames.seconds  # noqa: B018, computed
     frames.close()
 

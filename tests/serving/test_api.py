@@ -259,8 +259,8 @@ def test_a_picture_of_more_pixels_than_are_taken_is_413(folders):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0" * 100, png()[:30], b"#EXTM3U\nfile:///etc/passwd\n"],
-    ids=["empty", "zeros", "cut", "playlist"],
+    [b"", b"\0" * 100, png()[:30], png(3000, 2), b"#EXTM3U\nfile:///etc/passwd\n"],
+    ids=["empty", "zeros", "cut", "line", "playlist"],
 )
 def test_what_is_no_video_is_refused(client, content):
     answer = client.post("/actions", files={"video": ("a.mp4", content)})

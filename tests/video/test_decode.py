@@ -264,6 +264,15 @@ def sound_only(path):
         container.mux(stream.encode())
 
 
+def line_of_pixels(path):
+    with av.open(str(path), "w", format="gif") as container:
+        stream = container.add_stream("gif", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 30_000, 4, "rgb8"
+        frame = av.VideoFrame.from_ndarray(np.zeros((4, 30_000, 3), np.uint8), "rgb24")
+        container.mux(stream.encode(frame.reformat(format="rgb8")))
+        container.mux(stream.encode())
+
+
 def without_index(path):
     write_video(path)
     content = path.read_bytes()
@@ -280,6 +289,7 @@ def without_index(path):
         (lambda path: path.mkdir(), "no image file in the folder"),
         (sound_only, "no moving picture"),
         (without_index, "cannot be opened as a video"),
+        (line_of_pixels, "with 30000 x 4 pixels, one side is over 100 times the other"),  # resized: 1.5 GB
     ],
 )
 def test_what_is_not_a_video_is_named(tmp_path, make, says):

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from rnnfv.extras import wanted
 
-__all__ = ["VideoError", "VideoStream", "check_file", "open_file"]
+__all__ = ["VideoError", "VideoStream", "check_file", "open_file", "refuse_narrow"]
 
 _CAN_LACK = 1  # frames: where B-frames are packed in an .avi, a chunk is counted that shows nothing
 _SLACK = 0.1  # seconds that a video may end before its header says
 _MOST_PIXELS = 1 << 26  # of a frame: codecs keep up to 16 frames, whatever the size of the file
+_MOST_NARROW = 100  # a line of pixels, its shorter side made 256, would not fit into memory
 _USUAL_RATE = 25  # frames a second, where neither times nor header say
 
 
@@ -52,6 +53,12 @@ def check_file(path: Path, wanted: str) -> None:
         raise VideoError(f"{path}: is not a file: give {wanted}")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty: copy it again, or leave it out")
+
+
+def refuse_narrow(width: int, height: int) -> None:
+    """See that neither side is over 100 times the other; else a ValueError says so."""
+    if max(width, height) > _MOST_NARROW * min(width, height):
+        raise ValueError(f"with {width} x {height} pixels, one side is over {_MOST_NARROW} times the other")
 
 
 class VideoStream:
@@ -136,7 +143,14 @@ class VideoStream:
                     yield frame.time, frame
 
     def image(self, frame: Any) -> NDArray[np.uint8]:
-        """A frame as RGB, shape (height, width, 3), turned upright in quarter turns."""
+        """A frame as RGB, shape (height, width, 3), turned upright in quarter turns.
+
+        Raises
+        ------
+        ValueError
+            If it is too narrow.
+        """
+        refuse_narrow(frame.width, frame.height)
         quarters = round(frame.rotation / 90) % 4
         image = frame.to_ndarray(format="rgb24", threads=1)
         return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

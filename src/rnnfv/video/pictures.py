@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.extras import wanted
-from rnnfv.video._sources import VideoError, check_file
+from rnnfv.video._sources import VideoError, check_file, refuse_narrow
 from rnnfv.video.files import image_files
 
 __all__ = ["ImageFolder", "Picture", "read_picture"]
 
 # Those of the suffixes that are looked for. Some of Pillow's other formats start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_MOST_NARROW = 100  # a line of pixels, its shorter side made 256, would not fit into memory
 
 
 def read_picture(path: str | Path, most_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -54,7 +53,7 @@ def read_picture(path: str | Path, most_pixels: int | None = None) -> NDArray[np
     try:
         # Pillow warns of odd metadata and of large pictures; neither is in the way.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
-            _refuse_narrow(*image.size)
+            refuse_narrow(*image.size)
             _refuse_large(*image.size, most_pixels)
             ImageOps.exif_transpose(image, in_place=True)
             return _rgb(image)
@@ -66,11 +65,6 @@ def read_picture(path: str | Path, most_pixels: int | None = None) -> NDArray[np
             f"{path}: cannot be read as a picture ({' '.join(str(reason).split())}): "
             "copy or convert it again, or leave it out"
         ) from error
-
-
-def _refuse_narrow(width: int, height: int) -> None:
-    if max(width, height) > _MOST_NARROW * min(width, height):
-        raise ValueError(f"with {width} x {height} pixels, one side is over {_MOST_NARROW} times the other")
 
 
 def _refuse_large(width: int, height: int, most: int | None) -> None:
