@@ -1,6 +1,8 @@
 """Regularised CCA against the published code's numbers, plain linear algebra in float64, and cca-zoo."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -551,39 +553,107 @@ def test_what_cannot_be_merged(rng):
         cca.merge(RegularizedCCA().partial_fit(X, Y[:, 1:]))
 
 
+# -- errors in the middle --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])
+@pytest.mark.parametrize("calls", [0, 1])
+def test_sums_that_got_a_part_of_a_block_are_refused(device, calls, rng, monkeypatch):
+    """Ctrl-C or no memory, between two products of the second block, or while a device's products are fetched."""
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(device=device).partial_fit(X, Y)
+    module = _cca_sums if device == "cpu" else _cca_device
+    real = _cca_sums.add_product
+
+    def interrupted(*args, done=[0]):  # noqa: B006, one list for all calls
+        done[0] += 1
+        if done[0] > calls:
+            raise KeyboardInterrupt
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "add_product", interrupted)
+        patch.setattr(_cca_sums, "_BLOCK_ROWS", 70)
+        with pytest.raises(KeyboardInterrupt):
+            cca.partial_fit(X, Y)
+    for use in (lambda: cca.partial_fit(X, Y), cca._sums.whole, lambda: pickle.dumps(cca)):
+        with pytest.raises(RuntimeError, match="begin anew"):
+            use()
+    other = RegularizedCCA(device=device).partial_fit(X, Y)
+    with pytest.raises(RuntimeError, match="begin anew"):
+        other.merge(cca)
+    assert_same(cca.fit(X, Y), other, X, Y)
+
+
+def test_products_that_were_fetched_in_part_are_refused(rng, monkeypatch):
+    X, Y = make_pairs(rng)
+    cca = RegularizedCCA(device="cpu:0").partial_fit(X, Y)
+    monkeypatch.setattr(_cca_device.DeviceProducts, "add_to", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cca.correlations_  # noqa: B018, computed
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="begin anew"):
+        cca.correlations_  # noqa: B018, computed
+
+
 # -- devices ---------------------------------------------------------------------------------------
 
 # "cpu:0" is the CPU by way of torch, as any GPU is.
 DEVICES = ["cpu:0", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Products are made, and fetched, a few rows at a time."""
+    monkeypatch.setattr(_cca_sums, "_PANEL", 16)
+    monkeypatch.setattr(_cca_device, "_PRODUCT_VALUES", 1000)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("eta", "dtypes"), [(1e-3, "ff"), (1e-7, "ff"), (1e-3, "fd"), (1e-3, "df"), (1e-7, "dd")])
-def test_devices_agree(device, eta, dtypes, rng):
-    X, Y = (side.astype(dtype) for side, dtype in zip(make_pairs(rng, n=3000, a=600), dtypes, strict=True))
+def test_devices_agree(device, eta, dtypes, rng, small_pieces):
+    X, Y = (side.astype(dtype) for side, dtype in zip(make_pairs(rng, n=300, a=60), dtypes, strict=True))
     here, there = (RegularizedCCA(eta, 3, device=place).fit(X, Y) for place in ("cpu", device))
-    in_blocks = RegularizedCCA(eta, 3, device=device).partial_fit(X[:2900], Y[:2900])
-    assert_same(there, here, X, Y, rtol=1e-8 if dtypes == "dd" else 1e-4)
-    assert_same(in_blocks.partial_fit(X[2900:], Y[2900:]), here, X, Y, rtol=1e-8 if dtypes == "dd" else 1e-4)
+    in_blocks = RegularizedCCA(eta, 3, device=device).partial_fit(X[:290], Y[:290]).partial_fit(X[290:], Y[290:])
+    for cca in (there, in_blocks):
+        assert_same(cca, here, X, Y, rtol=1e-8 if dtypes == "dd" else 1e-4)
     assert there.x_weights_.dtype == X.dtype
 
 
-@pytest.fixture
-def few_digits():
+@pytest.fixture(params=["setting", "autocast"])
+def few_digits(request):
     """The caller has told torch that products of float32 need few digits."""
     products = torch.backends.cuda.matmul
+    if request.param == "autocast":
+        devices = {torch.device(name).type for name in DEVICES}
+        with ExitStack() as stack:
+            for device in devices:
+                stack.enter_context(torch.autocast(device, torch.bfloat16))
+            yield
+        return
     before, products.fp32_precision = products.fp32_precision, "tf32"
-    yield products
+    yield
+    assert products.fp32_precision == "tf32"
     products.fp32_precision = before
 
 
-def test_products_on_a_device_keep_their_digits_and_the_callers_setting(rng, monkeypatch, few_digits):
-    X, Y = make_pairs(rng)
-    products, seen = few_digits, []
-    monkeypatch.setattr(_cca_device, "add_triangle", lambda *_: seen.append(products.fp32_precision))
-    RegularizedCCA(device="cpu:0").partial_fit(X, Y)
-    assert seen == ["ieee", "ieee"]
-    assert products.fp32_precision == "tf32"
+@pytest.mark.parametrize("device", DEVICES)
+def test_products_on_a_device_keep_their_digits(device, rng, few_digits, monkeypatch):
+    X, Y = (side.astype(np.float32) for side in make_pairs(rng))
+    settings = set()
+    for name in ("add_product", "add_triangle"):
+        real = getattr(_cca_device, name)
+        monkeypatch.setattr(
+            _cca_device,
+            name,
+            lambda *args, real=real: (settings.add(torch.backends.cuda.matmul.fp32_precision), real(*args)),
+        )
+    here, there = (RegularizedCCA(device=place).partial_fit(X, Y)._sums.whole() for place in ("cpu", device))
+    for name in ("xx", "xy", "yy"):
+        sums = [getattr(side, name) for side in (here, there)]
+        sums = [np.triu(side.upper) if name != "xy" else side for side in sums]
+        np.testing.assert_allclose(sums[1], sums[0], rtol=1e-5, atol=1e-4)
+    assert "tf32" not in settings
 
 
 def test_sums_on_a_device_can_be_asked_sent_merged_and_added_to(rng):
@@ -592,10 +662,39 @@ def test_sums_on_a_device_can_be_asked_sent_merged_and_added_to(rng):
     cca = RegularizedCCA(1e-2, device="cpu:0").partial_fit(X[:50], Y[:50])
     assert_same(cca, RegularizedCCA(1e-2).fit(X[:50], Y[:50]), X, Y)
     sent = pickle.loads(pickle.dumps(cca.partial_fit(X[50:70], Y[50:70])))
-    sent.merge(RegularizedCCA(1e-2).partial_fit(X[70:90], Y[70:90])).partial_fit(X[90:], Y[90:])
-    assert_same(sent, whole, X, Y)
+    assert cca._sums._away is None  # what is sent is of no device
+    sent.set_params(device="cpu").partial_fit(X[70:80], Y[70:80])  # nor bound to one
+    sent.merge(RegularizedCCA(1e-2, device="cpu:0").partial_fit(X[80:90], Y[80:90]))
+    assert_same(sent.set_params(device="cpu:0").partial_fit(X[90:], Y[90:]), whole, X, Y)
     (again,) = cca.partial_fit(X[70:], Y[70:]).path([1e-2])
     assert_same(again, whole, X, Y)
+
+
+def test_a_path_goes_through_the_device_and_not_through_directions(rng, monkeypatch, through_directions):
+    X, Y = make_pairs(rng)
+    used = []
+    real = _cca_device.DeviceProducts.add
+    monkeypatch.setattr(_cca_device.DeviceProducts, "add", lambda *args: (used.append(1), real(*args)))
+    for eta, cca in zip(ETAS, cca_path(X, Y, ETAS, device="cpu:0"), strict=True):
+        assert_same(cca, RegularizedCCA(eta).fit(X, Y), X, Y)
+    assert used == [1]
+
+
+def test_sums_begun_in_inference_mode_can_be_added_to_outside(rng):
+    X, Y = make_pairs(rng)
+    with torch.inference_mode():
+        cca = RegularizedCCA(device="cpu:0").partial_fit(X[:50], Y[:50])
+    assert_same(cca.partial_fit(X[50:], Y[50:]), RegularizedCCA().fit(X, Y), X, Y)
+
+
+def test_two_threads_may_ask_at_once(rng):
+    X, Y = make_pairs(rng)
+    expected = RegularizedCCA().fit(X, Y).correlations_
+    for _ in range(20):
+        cca = RegularizedCCA(device="cpu:0").partial_fit(X, Y)
+        with ThreadPoolExecutor(4) as threads:
+            for found in threads.map(lambda _, cca=cca: cca.correlations_, range(4)):
+                np.testing.assert_allclose(found, expected)
 
 
 def test_a_device_that_cannot_be_used_is_named_before_anything_is_added(rng, monkeypatch):

@@ -38,8 +38,8 @@ def fit_pairs(
     k = _checked_components(n_components, n, a, b)
 
     def whole(etas: Sequence[float]) -> Iterator[Learnt]:
-        sums = PairSums(a, b, product_dtype(min(etas)), device=device)
-        sums.add(X, Y)
+        sums = PairSums(a, b, product_dtype(min(etas)))
+        sums.add(X, Y, device)
         return fit_sums(sums, etas, n_components, consume=True)
 
     if device != "cpu" or not _directions_pay(n, max(a, b), min(a, b), regularizations):
@@ -55,7 +55,7 @@ def fit_sums(
 ) -> Iterator[Learnt]:
     """One result after another, from sums over pairs of rows; with ``consume`` the last one uses the sums up."""
     k = _checked_components(n_components, sums.n, len(sums.x_mean), len(sums.y_mean))
-    sums.fetch()
+    sums.whole()
     x, y = _side("X", sums.xx), _side("Y", sums.yy)
     _refuse_unrelated(sums)
     return (_learnt(solution, sums, sums.dtypes) for solution in solve(x, sums.xy, y, regularizations, k, consume))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
 _PANEL = 256  # columns of a symmetric matrix below which both its triangles are computed
 _PRODUCT_VALUES = 1 << 22  # values of a product that are made together
+_ONE_AT_A_TIME = Lock()  # two threads may ask for what is learnt
 _DENSE = 500  # below this width LAPACK finds an eigenvalue sooner than iterations do
 
 
@@ -74,15 +76,21 @@ class PairSums:
         self.x_mean, self.y_mean = np.zeros(a), np.zeros(b)
         self.xx, self.xy, self.yy = Symmetric(a if x_products else 0), np.zeros((a, b)), Symmetric(b)
         self.dtypes = (np.dtype(np.float32), np.dtype(np.float32))
+        self._device = "cpu"
         self._away: DeviceProducts | None = None
+        self._is_torn = False  # an error came while something was added: nobody knows how much of it
 
-    def add(self, X: NDArray[Any], Y: NDArray[Any]) -> None:
-        """Add pairs: (m, a) and (m, b)."""
-        if self._away is None and self._device != "cpu":
+    def add(self, X: NDArray[Any], Y: NDArray[Any], device: str = "cpu") -> None:
+        """Add pairs: (m, a) and (m, b). Products of another device than "cpu" stay there until `whole`."""
+        if self._is_torn or device != self._device:
+            self.whole()
+        if device != "cpu" and self._away is None:
             from rnnfv._cca_device import DeviceProducts
 
-            self._away = DeviceProducts(len(self.x_mean), len(self.y_mean), self._device)
+            self._away = DeviceProducts(len(self.x_mean), len(self.y_mean), device)
+        self._device = device
         self._own()
+        self._is_torn = True
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))
         for rows in row_blocks(X if X.shape[1] > Y.shape[1] else Y):
             x, self.x_mean = _about_mean(X[rows], self.x_mean, self.n, self._dtype)
@@ -95,13 +103,26 @@ class PairSums:
             add_product(self.xy, x, y)
             if len(self.xx):
                 self.xx.add(x)
+        self._is_torn = False
 
-    def fetch(self) -> Self:
-        """Take the products that are on a device from there, whose memory is free then."""
-        if self._away is not None:
-            self._own()
-            self._away.add_to(self.xx.upper, self.xy, self.yy.upper)
-            self._away = None
+    def whole(self) -> Self:
+        """See that nothing was added in part, and take from a device what is there.
+
+        Raises
+        ------
+        RuntimeError
+            If an error came while something was added.
+        """
+        with _ONE_AT_A_TIME:
+            if self._is_torn:
+                raise RuntimeError(
+                    "an error or Ctrl-C came while these sums were added to, and left them with a part of it: "
+                    "begin anew"
+                )
+            if self._away is not None:
+                self._is_torn = True
+                self._away.add_to(self.xx.upper, self.xy, self.yy.upper)
+                self._away, self._is_torn = None, False
         return self
 
     def _own(self) -> None:
@@ -112,13 +133,12 @@ class PairSums:
         self.yy.own()
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self.fetch()).copy()
+        return vars(self.whole()).copy()
 
     def merged(self, other: PairSums) -> PairSums:
         """The sums over the pairs of both, which stay as they are."""
-        self.fetch()
-        other.fetch()
-        both = copy.copy(self)
+        other.whole()
+        both = copy.copy(self.whole())
         both.dtypes = (
             np.promote_types(self.dtypes[0], other.dtypes[0]),
             np.promote_types(self.dtypes[1], other.dtypes[1]),

@@ -29,8 +29,8 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
     vector is projected, every dimension is multiplied by its correlation, and cosines are taken: `similarity`.
 
     `partial_fit` takes the data in blocks, so that it never has to fit in memory; it keeps one square float64 matrix
-    for either side. Blocks of a thousand rows or more are fast. `fit` needs no such matrix of a side that is
-    much wider than the other: a few main directions of it are enough. Both ways are the same to rounding.
+    for either side. Blocks of a thousand rows or more are fast. `fit`, on the CPU, needs no such matrix of a side that
+    is much wider than the other: a few main directions of it are enough. Both ways are the same to rounding.
     `cca_path` and `path` fit several regularisations with the work on the data done once.
 
     Parameters
@@ -42,9 +42,8 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Directions whose correlation is rounding alone are never kept.
     device : str, default="cpu"
         Where the products of the rows are made, which is nearly all of the work where there are many more rows than
-        columns: "cpu", "cuda", "cuda:1", or "auto", a GPU where there is one. Any other device than the CPU needs the
-        memory of (a + b)^2 numbers of float64, and `fit` the same memory here. What is solved with the products is
-        solved on the CPU.
+        columns: "cpu", "cuda", "cuda:1", or "auto", a GPU where there is one. A device needs memory for
+        a^2 + a b + b^2 float64 numbers, as the CPU does then. What is solved with the products is solved on the CPU.
 
     Attributes
     ----------
@@ -119,12 +118,9 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         """
         first = self._begins_sums()
         X, Y = self._checked_pairs(X, Y, reset=first)
-        if first:
-            dtype = product_dtype(self.regularization)
-            sums = PairSums(X.shape[1], Y.shape[1], dtype, device=self._place())
-        else:
-            sums = self._sums
-        sums.add(X, Y)
+        place = self._place()
+        sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization)) if first else self._sums
+        sums.add(X, Y, place)
         self._sums = sums
         self._forget(*self._learnt)
         return self

@@ -196,7 +196,7 @@ class GramPCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def _learn(self, sums: PairSums, in_place: bool = False) -> Self:
         """The components of what was summed; ``in_place`` uses the sums up."""
-        n, d = sums.n, len(sums.xx)
+        n, d = sums.whole().n, len(sums.xx)
         if n < 2:
             raise ValueError(f"there is {n} row: principal components need at least 2")
         covariance = sums.xx.upper.T

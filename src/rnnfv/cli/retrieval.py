@@ -83,12 +83,14 @@ def evaluate(
     latex: Path | None = None,
     published: DataSet | None = None,
     ranks: Path | None = None,
+    where: Where = HERE,
 ) -> int:
     """Fit on the split train, choose on the split val, and report on another.
 
     Prints recall at 1, 5 and 10 and the median and mean rank of the first true result, of annotation (an image asks for
     sentences) and search (a sentence asks for images), and the mean rank of sentence similarity. With `--split val` one
-    half of its images chooses and the other is reported on. With --json the same command goes on after a stop.
+    half of its images chooses and the other is reported on. With --json the same command goes on after a stop. With
+    --engine ray seeds are fitted at once.
 
     Example: `rnnfv retrieval evaluate --captions dataset_flickr8k.json --images vgg.npy --words glove.txt`
 
@@ -116,7 +118,7 @@ def evaluate(
     """
     from rnnfv.cli.retrieving import Output, run_evaluate
 
-    run_evaluate(captions, images, fitting, split, seeds, Output(json, markdown, latex, published, ranks))
+    run_evaluate(captions, images, fitting, split, seeds, Output(json, markdown, latex, published, ranks), where)
     return 0
 
 

@@ -21,9 +21,18 @@ from rnnfv.cli.terminal import notes, print_table, write_text
 from rnnfv.cli.usage import UsageError, at_least_one, check_outputs, usage
 from rnnfv.datasets.captions import Captions, read_captions
 from rnnfv.datasets.image_vectors import read_image_vectors
-from rnnfv.distributed import LOCAL, Engine
-from rnnfv.recipes._work import NO_WORK, Work, job_of, open_work
-from rnnfv.recipes.evaluation import Combination, Parts, fit_models, mean_report, parts_of, query_rows, seen_images
+from rnnfv.recipes._work import job_of, open_work
+from rnnfv.recipes.evaluation import (
+    Combination,
+    Parts,
+    evaluate_models,
+    fit_models,
+    mean_report,
+    parts_of,
+    query_rows,
+    seen_images,
+    words_known,
+)
 from rnnfv.recipes.published import published_reports
 from rnnfv.recipes.recognizer import backbone_of_features
 from rnnfv.recipes.retrieval import ETAS, FOLDER, RetrievalModel, load_retrieval, report_of
@@ -49,7 +58,9 @@ class Output:
         check_outputs(self.json, self.markdown, self.latex, self.ranks)
 
 
-def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output) -> None:
+def run_evaluate(
+    captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output, where: Where = HERE
+) -> None:
     """Fit with every seed, report, print the table, and write what was asked for."""
     at_least_one(seeds=seeds)
     fitting.check()
@@ -63,17 +74,17 @@ def run_evaluate(captions: Path, images: Path, fitting: Fitting, split: str, see
         if output.ranks is not None and ranks is None:
             found[0] = None  # ranks are of its vectors, which are not kept: what was done without ranks is done again
         missing = [seed for seed, record in found.items() if record is None]
-        with _status() as report:
-            for seed, model in zip(missing, _fitted(fitting, parts, missing, report, work=work), strict=False):
-                vectors = _encoded(model, parts)
-                figures = report_of(*vectors, parts.test.image_of_sentence)
-                found[seed] = {"report": figures, "chosen": model.note["chosen"], "words": None}
-                if seed == 0:
-                    found[seed]["words"] = _words_told(model, parts)
-                    if output.ranks is not None:
-                        ranks = list(query_rows(*vectors, parts.test_captions))
-                        work.keep("ranks", ranks)
-                work.keep(f"seed {seed}", found[seed])
+        ranked = [0] if output.ranks is not None and ranks is None else []
+        with open_where(where) as engine, _status() as report:
+            options = _options(fitting) | {"engine": engine, "report": report, "work": work}
+            for seed, record in evaluate_models(parts, fitting.sentences, seeds=missing, ranked=ranked, **options):
+                rows = record.pop("ranks")
+                if rows is not None:
+                    ranks = rows
+                    work.keep("ranks", ranks)
+                found[seed] = record
+                work.keep(f"seed {seed}", record)
+        _tell_words(found[0]["words"])
         _write_ranks(output.ranks, ranks or ())
         reports, chosen = [r["report"] for r in found.values()], [r["chosen"] for r in found.values()]
         row = mean_report(reports)
@@ -93,8 +104,9 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     backbone = backbone_of_features(images)[0] if as_path(images).is_dir() else None
     job = _job("retrieval fit", captions, images, fitting, {"seed": seed})
     with open_work(out, job) as work, open_where(where) as engine, _status() as report:
-        (model,) = _fitted(fitting, parts, [seed], report, others=listed.sentences, engine=engine, work=work)
-        _words_told(model, parts)
+        options = _options(fitting) | {"engine": engine, "report": report, "work": work}
+        (model,) = fit_models(parts, fitting.sentences, seeds=[seed], others=listed.sentences, **options)
+        _tell_words(words_known(model, parts))
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
         model.note.update(words=list(map(str, fitting.words)), backbone=backbone)
         model.save(out)
@@ -148,30 +160,15 @@ def _job(command: str, captions: Path, images: Path, fitting: Fitting, more: dic
     return job_of(command, decides | {"sentences": fitting.sentences.fitting} | more, files)
 
 
-def _fitted(
-    fitting: Fitting,
-    parts: Parts,
-    seeds: Iterable[int],
-    report: Callable[[str], None],
-    others: Sequence[Any] = (),
-    engine: Engine = LOCAL,
-    work: Work = NO_WORK,
-) -> Iterator[RetrievalModel]:
+def _options(fitting: Fitting) -> dict[str, Any]:
+    """What `fit_models` takes of it, besides the sentences' own settings."""
     words: Any = [str(path) for path in fitting.words]
-    etas = ETAS if fitting.etas is None else _numbers(fitting.etas)
-    return fit_models(
-        parts,
-        fitting.sentences,
-        words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
-        seeds=seeds,
-        corpus=None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
-        others=others,
-        etas=etas,
-        local_scaling=fitting.local_scaling,
-        engine=engine,
-        report=report,
-        work=work,
-    )
+    return {
+        "words": words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
+        "corpus": None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
+        "etas": ETAS if fitting.etas is None else _numbers(fitting.etas),
+        "local_scaling": fitting.local_scaling,
+    }
 
 
 def _refuse_seen(name: str, model: RetrievalModel, parts: Parts) -> None:
@@ -188,16 +185,11 @@ def _encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray
     return model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images)
 
 
-def _words_told(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
-    """What words have vectors, also said on stderr."""
-    if "words" not in model.sentences.named_steps:
-        return None
+def _tell_words(known: dict[str, str] | None) -> None:
+    """Say on stderr which words have vectors."""
     console = notes()
-    told = {}
-    for name, pairs in (("train", parts.train), ("reported on", parts.test)):
-        told[name] = str(model.sentences["words"].read(pairs.texts)[1])
-        console.print(f"{name}: {told[name]}")
-    return told
+    for name, told in (known or {}).items():
+        console.print(f"{name}: {told}")
 
 
 def _show(title: str, rows: dict[str, dict[str, Any]], output: Output) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -11,15 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnfv.datasets.captions import Captions
-from rnnfv.distributed import LOCAL, Engine
+from rnnfv.distributed import LOCAL, Engine, LocalEngine, Tell
 from rnnfv.metrics import Cosines, retrieval_ranks
 from rnnfv.recipes._work import NO_WORK, Work
-from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, words_of
+from rnnfv.recipes.retrieval import ETAS, Pairs, RetrievalModel, fit_retrieval, pairs_of, report_of, words_of
 from rnnfv.recipes.sentence_settings import SentenceSettings
 from rnnfv.recipes.sentences import Texts
 from rnnfv.text.sentences import SentenceReader
 
-__all__ = ["Combination", "Parts", "fit_models", "mean_report", "parts_of", "query_rows", "reader_of", "seen_images"]
+__all__ = [
+    "Combination",
+    "Parts",
+    "evaluate_models",
+    "fit_models",
+    "mean_report",
+    "parts_of",
+    "query_rows",
+    "reader_of",
+    "seen_images",
+    "words_known",
+]
 
 _EXTRA_WORDS = 20_000  # of each file's most frequent ones: for sentences that come after fitting
 
@@ -136,6 +149,88 @@ def fit_models(
     work : Work
         Its part ``"seed N"`` keeps what is finished of that seed.
     """
+    fits = _fits(parts, settings, words, corpus, others, etas, local_scaling, report)
+    yield from fits.models(seeds, engine, report, work)
+
+
+def evaluate_models(
+    parts: Parts,
+    settings: SentenceSettings,
+    words: Sequence[str] | RetrievalModel,
+    *,
+    seeds: Sequence[int] = (0,),
+    ranked: Sequence[int] = (),
+    corpus: Texts | None = None,
+    etas: Sequence[float] = ETAS,
+    local_scaling: bool = True,
+    engine: Engine = LOCAL,
+    report: Callable[[str], None] = lambda text: None,
+    work: Work = NO_WORK,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Fit models with several seeds, each independent of the others, and report on them.
+
+    Parameters
+    ----------
+    parts, settings, words, corpus, etas, local_scaling, report
+        As for `fit_models`. The file of a corpus is read where a model is fitted.
+    seeds : sequence of int
+    ranked : sequence of int
+        Seeds whose single queries are wanted, too.
+    engine : Engine
+        Fits the models: on a cluster as many at once as it has workers.
+    work : Work
+        Its part ``"seed N"`` keeps what is finished of a seed that is fitted in this process.
+
+    Yields
+    ------
+    (int, dict)
+        As they are done: the seed; its ``"report"`` (`report_of`), what was ``"chosen"``, what is known of the
+        ``"words"`` of a part by its name (None for tf-idf), and ``"ranks"``, rows of `query_rows` or None.
+    """
+    if not seeds:
+        return
+    fits = _fits(parts, settings, words, corpus, (), etas, local_scaling, report)
+    if isinstance(engine, LocalEngine):
+        evaluator = _Evaluator(fits, ranked, report, work)
+    else:
+        report(f"{len(seeds)} fits on the cluster")
+        evaluator = _Evaluator(fits, ranked)
+    with closing(engine.map(lambda: evaluator, seeds, batch=1)) as outcomes:
+        for i, figures in outcomes:
+            yield seeds[i], figures
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """What the fits of all seeds share."""
+
+    parts: Parts
+    fit: Callable[..., RetrievalModel]
+    seen: dict[str, list[str]]
+
+    def models(
+        self, seeds: Iterable[int], engine: Engine, report: Callable[[str], None], work: Work
+    ) -> Iterator[RetrievalModel]:
+        image_power = None
+        for seed in seeds:
+            model = self.fit(
+                image_power=image_power, seed=seed, engine=engine, report=report, work=work.part(f"seed {seed}")
+            )
+            image_power = model.note["chosen"]["image power"]  # no seed has a part in it
+            model.note["seen"] = self.seen
+            yield model
+
+
+def _fits(
+    parts: Parts,
+    settings: SentenceSettings,
+    words: Sequence[str] | RetrievalModel,
+    corpus: Texts | None,
+    others: Texts,
+    etas: Sequence[float],
+    local_scaling: bool,
+    report: Callable[[str], None],
+) -> _Fits:
     reader = None
     if isinstance(words, RetrievalModel):
         reader = words_of(words)
@@ -149,25 +244,40 @@ def fit_models(
     if isinstance(words, RetrievalModel):
         for how, names in words.note.get("seen", {}).items():
             seen[how] = list(dict.fromkeys([*seen.get(how, []), *names]))
-    image_power = None
-    for seed in seeds:
-        model = fit_retrieval(
-            parts.train,
-            parts.validation,
-            settings,
-            reader,
-            corpus=corpus,
-            etas=etas,
-            image_power=image_power,
-            local_scaling=local_scaling,
-            seed=seed,
-            engine=engine,
-            report=report,
-            work=work.part(f"seed {seed}"),
-        )
-        image_power = model.note["chosen"]["image power"]  # no seed has a part in it
-        model.note["seen"] = seen
-        yield model
+    options: dict[str, Any] = {"corpus": corpus, "etas": etas, "local_scaling": local_scaling}
+    return _Fits(parts, partial(fit_retrieval, parts.train, parts.validation, settings, reader, **options), seen)
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    """Fits models and reports on them, in one process."""
+
+    fits: _Fits
+    ranked: Sequence[int]
+    report: Callable[[str], None] = lambda text: None
+    work: Work = NO_WORK
+
+    def __call__(self, seeds: Sequence[int], tell: Tell) -> Iterator[tuple[int, dict[str, Any]]]:
+        parts = self.fits.parts
+        for i, model in enumerate(self.fits.models(seeds, LOCAL, self.report, self.work)):
+            vectors = (model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images))
+            yield (
+                i,
+                {
+                    "report": report_of(*vectors, parts.test.image_of_sentence),
+                    "chosen": model.note["chosen"],
+                    "words": words_known(model, parts),
+                    "ranks": list(query_rows(*vectors, parts.test_captions)) if seeds[i] in self.ranked else None,
+                },
+            )
+
+
+def words_known(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
+    """Which words of the sentences that fit and of those reported on have vectors, in words; None for tf-idf."""
+    if "words" not in model.sentences.named_steps:
+        return None
+    of = {"train": parts.train, "reported on": parts.test}
+    return {name: str(model.sentences["words"].read(pairs.texts)[1]) for name, pairs in of.items()}
 
 
 @dataclass(frozen=True)
