@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from rnnfv import GramPCA, MeanPooling, RegularizedCCA
+from rnnfv.cli import main
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import Manifest
 from rnnfv.distributed import LOCAL, RayEngine, _Actor, open_engine
@@ -38,7 +41,12 @@ class Nodes:
 
         # A dead node is noticed within a few seconds.
         health = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000}
-        head = {"include_dashboard": False, "_system_config": health | {"health_check_failure_threshold": 3}}
+        # The first one says that it has a GPU: Ray believes it, and shares it out.
+        head = {
+            "include_dashboard": False,
+            "num_gpus": 1,
+            "_system_config": health | {"health_check_failure_threshold": 3},
+        }
         self.cluster = Cluster(initialize_head=True, head_node_args=self._node | head)
         self.others = [self.cluster.add_node(**self._node) for _ in range(2)]
 
@@ -100,13 +108,14 @@ def engine(nodes):
 class Disturbed(RayEngine):
     """Kills a node when a few results have come."""
 
-    def __init__(self, nodes):
+    def __init__(self, nodes, after=3):
         super().__init__()
         object.__setattr__(self, "nodes", nodes)
+        object.__setattr__(self, "after", after)
 
     def map(self, *arguments, **options):
         for done, outcome in enumerate(super().map(*arguments, **options), start=1):
-            if done == 3:
+            if done == self.after and len(self.nodes.others) == 2:
                 self.nodes.kill_one()
             yield outcome
 
@@ -253,15 +262,16 @@ def test_a_node_dies_in_the_middle_of_a_covariance(kind, nodes, engine, rng):
     assert fitted[2].partial_fit(*next(loaded(parts[0])))._sums.n == 750  # what came from there can be added to
 
 
-def test_a_model_of_retrieval_is_the_same(engine, word_file, world, monkeypatch):
+def test_a_model_of_retrieval_is_the_same_when_a_node_dies(nodes, engine, word_file, world, monkeypatch):
     monkeypatch.setattr("rnnfv.recipes.retrieval._IN_MEMORY", 0)
     monkeypatch.setattr("rnnfv.recipes.sentences._BLOCK_VALUES", 600)
     train, validation = world(60, 1), world(10, 2)
     reader = SentenceReader([str(word_file)]).fit(train.texts)
     local, remote = (
         fit_retrieval(train, validation, SentenceSettings("mean"), reader, etas=[0.1], engine=where)
-        for where in (LOCAL, engine)
+        for where in (LOCAL, Disturbed(nodes))
     )
+    assert len(nodes.others) == 1
     assert local.note == remote.note
     np.testing.assert_allclose(remote.cca.correlations_, local.cca.correlations_, rtol=1e-3, atol=1e-4)
     here, there = (
@@ -270,10 +280,74 @@ def test_a_model_of_retrieval_is_the_same(engine, word_file, world, monkeypatch)
     np.testing.assert_allclose(there, here, atol=2e-3)
 
 
+# -- the commands ----------------------------------------------------------------------------------
+
+ONNX = Path(__file__).parent / "fixtures" / "quarters.onnx"
+LEARN = ["--epochs", "2", "--hidden-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def commands(videos, features, write_clips, write_captions, tmp_path_factory):
+    """Commands by name, without the option of their output; {} stands for a folder to write to."""
+    folder = tmp_path_factory.mktemp("commands")
+    MeanPooling().fit([np.ones((2, 3))]).save(folder / "model")
+    clips = write_clips(folder, 8)
+    captions = write_captions(folder, {"train": 40, "val": 20, "test": 15})
+    rng = np.random.default_rng(0)
+    (folder / "pictures").mkdir()
+    for i in range(7):
+        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(folder / "pictures" / f"{i}.png")
+    (folder / "pictures" / "3.png").write_text("no picture")
+    net = [*captions, "--encoder", "rnn-fv", "--etas", "0.1", *LEARN]
+    extract = ["extract", "--backbone", f"onnx:{ONNX}", "--workers", "0", "--out", "{}/features"]
+    table = ["--json", "{}/table.json", "--seeds", "2"]
+    return {
+        "extract": [*extract, videos],
+        "extract pictures": [*extract, folder / "pictures", "--images"],
+        "encode": ["encode", features, "--model", folder / "model", "--out", "{}/vectors.npy"],
+        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean,rnn-fv", *LEARN, *table],
+        "retrieval evaluate": ["retrieval", "evaluate", *net, *table, "--ranks", "{}/ranks.csv"],
+        "retrieval fit": ["retrieval", "fit", *net, "--out", "{}/model"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("extract", "here"),
+        ("extract pictures", "here"),
+        ("encode", "alone"),
+        ("action evaluate", "here"),
+        ("retrieval evaluate", "address"),
+        ("retrieval fit", "here"),
+    ],
+)
+def test_a_command_writes_the_same_there(name, where, commands, nodes, engine, tmp_path):
+    """In this process, which is of the cluster; in one that is given its address; in one that starts Ray for itself."""
+    made = []
+    for place in ("local", where):
+        out = tmp_path / place
+        out.mkdir()
+        arguments = [str(part).replace("{}", str(out)) for part in commands[name]]
+        arguments += [] if place == "local" else ["--engine", "ray"]
+        arguments += ["--address", nodes.cluster.address] if place == "address" else []
+        if place in ("local", "here"):
+            with pytest.raises(SystemExit) as stopped:
+                main(arguments)
+            code = stopped.value.code
+        else:
+            code = subprocess.run([sys.executable, "-m", "rnnfv", *arguments], check=False).returncode
+        assert code == (3 if name.startswith("extract") else 0)
+        files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        made.append({path: data.replace(str(out).encode(), b"") for path, data in files.items()})
+    assert made[0] == made[1]
+    assert made[0]
+
+
 # -- evaluation, and the engine itself -------------------------------------------------------------
 
 
-def test_the_figures_of_actions_are_the_same(engine, rng):
+def test_the_figures_of_actions_are_the_same_when_a_node_dies(nodes, engine, rng):
     labels = np.repeat(["a", "b"], 12)
     sequences = [rng.normal(size=(6, 4)).astype(np.float32) + (label == "b") for label in labels]
     sides = np.tile(["train", "train", "test"], 8)
@@ -289,8 +363,9 @@ def test_the_figures_of_actions_are_the_same(engine, rng):
     told, kept = [], []
     local, remote = (
         evaluate_actions(data, settings, reverse_test=True, engine=where, report=told.append, keep=kept.append)
-        for where in (LOCAL, engine)
+        for where in (LOCAL, Disturbed(nodes, after=1))
     )
+    assert len(nodes.others) == 1
     assert local == remote
     assert set(local["mean"].accuracies) == {"split1"}
     assert len(kept) == 8
@@ -393,8 +468,29 @@ def test_nothing_to_do_is_nothing_done(engine):
 
 
 def test_a_cluster_without_room_is_told(nodes):
-    with pytest.raises(RuntimeError, match=r"has 0 GPUs|and 1 GPUs"):
-        list(RayEngine(gpus=1).map(list, [1], batch=1))
+    with pytest.raises(RuntimeError, match=r"has 1 CPUs and 2 GPUs for a worker: it has \d and 1 in all"):
+        list(RayEngine(gpus=2).map(list, [1], batch=1))
+
+
+def test_workers_share_a_gpu(nodes, engine, tmp_path):
+    log = tmp_path / "log"
+
+    def make():
+        def work(items, tell):
+            context = ray.get_runtime_context()
+            with log.open("a") as file:
+                file.write(context.get_actor_id() + "\n")
+            deadline = time.monotonic() + 60
+            while len(set(log.read_text().split())) < 2 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            for i in range(len(items)):
+                yield i, (context.get_node_id(), *ray.get_gpu_ids())
+
+        return work
+
+    there = dict(RayEngine(cpus=0.5, gpus=0.5).map(make, range(12), batch=1))
+    assert set(there.values()) == {(nodes.cluster.head_node.node_id, 0)}
+    assert len(set(log.read_text().split())) == 2
 
 
 @pytest.mark.parametrize(
