@@ -41,6 +41,7 @@ PACKAGES = [
     "scikit-image",
     "backpack-for-pytorch",
     "opacus",
+    "ray",
 ]
 DATA = Path(os.environ.get("RNNFV_DATA", "../shared/data"))
 

@@ -10,6 +10,8 @@ sequence's loss with regard to the output layer. Peers, all measured here and no
   backpack-for-pytorch`, which brings torchvision), likewise. Neither takes part in the recurrent layer, which they
   get from torch as rnnfv does.
 
+One line more is of the gradients of all layers (``gradient="all"``), 521,300 numbers a sequence, against `backward`.
+
     python benchmarks/encode_speed.py [--full] [--device cuda] [--json FILE]
 
 On a GPU there are two more lines: the same in TF32 and in bfloat16, with how far the vectors are from float32's.
@@ -208,6 +210,36 @@ def lower_precision(
         )
 
 
+def all_layers(seqs: Sequences, report: common.Report, device: str, repeats: int) -> None:
+    """Gradients of all parameters, against a backward pass for each sequence."""
+    encoder = RNNFisherVector(gradient="all", max_epochs=0, early_stopping=None, random_state=0, device=device)
+    network = encoder.fit(seqs[:2]).network_
+
+    def backward() -> np.ndarray:
+        rows = np.empty((len(seqs), sum(each.numel() for each in network.parameters())), np.float32)
+        for row, sequence in zip(rows, seqs, strict=True):
+            targets = torch.tensor(sequence, device=network.output.weight.device)
+            network.zero_grad()
+            ((network(shift(targets[None]))[0] - targets).square().sum() / (2 * len(targets))).backward()
+            row[:] = torch.cat([each.grad.flatten() for each in network.parameters()]).cpu().numpy()
+        return rows
+
+    exact = backward()
+    difference = float(np.abs(encoder.transform(seqs) - exact).max() / np.abs(exact).max())
+    if difference > TOLERANCE:
+        raise SystemExit(f"gradients of all layers and the backward pass disagree: {difference:.1e}")
+    ways = {"rnnfv": lambda: encoder.transform(seqs), "backward": backward}
+    ours, theirs = (taken.median for taken in common.in_turns(ways, repeats, device).values())
+    report.add(
+        f"{len(seqs)} sequences, all layers",
+        f"{len(seqs) / ours:,.0f} a second",
+        peer="backward, one by one",
+        theirs=f"{len(seqs) / theirs:,.0f} a second",
+        ratio=theirs / ours,
+        note=f"largest difference {difference:.0e}",
+    )
+
+
 def main() -> int:
     parser = common.options(__doc__, has_device=True)
     args = parser.parse_args()
@@ -235,6 +267,7 @@ def main() -> int:
                 limit="matrix products",
                 note=f"largest difference {max(differences[name], differences['rnnfv']):.0e}",
             )
+    all_layers(seqs[: n // 4], report, args.device, repeats)
     if args.device != "cpu":
         lower_precision(encoder, seqs, report, args.device, repeats)
     return common.finish(report, args)

@@ -27,6 +27,10 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
         with open(HELP_PAGE, encoding="utf-8") as page:  # noqa: PTH123
             sys.stdout.write(page.read())
         sys.exit(0)
-    from rnnfv.cli.app import main as run
+    try:
+        from rnnfv.cli.app import main as run
 
-    run(given)
+        run(given)
+    except KeyboardInterrupt:  # while that was loaded; later a command hears it
+        sys.stderr.write("rnnfv: interrupted\n")
+        sys.exit(130)
