@@ -74,7 +74,8 @@ def main() -> int:
     if args.device != "cpu" and not set(wanted) <= set(ON_GPU):
         parser.error(f"on {args.device} there are only {', '.join(ON_GPU)}")
     this_run = {"date": datetime.date.today().isoformat(), "machine": common.machine(), "versions": common.versions()}
-    result: dict[str, Any] = this_run | {"limits": measured_limits(args), "benchmarks": {}}
+    this_run["limits"] = measured_limits(args)
+    result: dict[str, Any] = this_run | {"benchmarks": {}}
     if args.only and data.is_file():
         before = json.loads(data.read_text("utf-8"))
         theirs = {name: before[name] for name in this_run}
@@ -164,7 +165,8 @@ def as_page(result: dict[str, Any]) -> str:
 def section(name: str, report: dict[str, Any], page: dict[str, Any]) -> list[str]:
     script, run = f"[{name}.py]({name}.py), {report['run']['date']}", report["run"]
     if run["machine"] != page["machine"]:
-        script += f", on another machine ({machine_text(run['machine'])})"
+        rate = run.get("limits", {}).get("float32 products, GFLOP/s")
+        script += f", on another machine ({machine_text(run['machine'])}{f', {rate:.3g} GFLOP/s' if rate else ''})"
     other = [f"{name} {value}" for name, value in run["versions"].items() if page["versions"].get(name) != value]
     script += f", with {', '.join(other)}" if other else ""
     if "failed" in report:

@@ -90,7 +90,6 @@ class NextStepNetwork(nn.Module):
 
     def start(self, inputs: Tensor) -> State:
         """The recurrent part's state before the first of ``inputs`` (batch, time, D), all zeros."""
-        # It is spelt out because torch.func cannot batch the one that torch would make itself.
         zeros = inputs.new_zeros(self.recurrent.num_layers, len(inputs), self.recurrent.hidden_size)
         return (zeros, zeros) if isinstance(self.recurrent, nn.LSTM) else zeros
 

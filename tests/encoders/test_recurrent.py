@@ -99,10 +99,20 @@ def test_classification_vectors_are_the_gradient(symbols, rng, pooling, n_symbol
     )
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("gradient", ["all", "recurrent.weight_hh_l0", ["output.bias", "recurrent.bias_ih_l0"]])
-def test_other_layers_gradients_are_autograd_s(ragged, cell, gradient):
-    encoder = RNNFisherVector(**SMALL, cell=cell, gradient=gradient, dtype="float64").fit(ragged)
+@pytest.mark.parametrize(
+    ("gradient", "net"),
+    [
+        ("all", {}),
+        ("all", {"num_layers": 2, "projection_size": None, "pooling": "sum"}),
+        ("recurrent.weight_hh_l0", {}),
+        (["output.bias", "recurrent.bias_ih_l0"], {}),
+    ],
+)
+def test_other_layers_gradients_are_autograd_s(ragged, cell, gradient, net, device):
+    net = SMALL | net
+    encoder = RNNFisherVector(**net, cell=cell, gradient=gradient, dtype="float64", device=device).fit(ragged)
     every = [name for name, _ in encoder.network_.named_parameters()]
     names = every if gradient == "all" else [gradient] if isinstance(gradient, str) else gradient
     rows = vectors_by_backward(encoder, ragged, names)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import cast
-
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from rnnfv.networks import NextStepNetwork
 from rnnfv.training import Batch
 
 
@@ -34,18 +28,18 @@ def with_bias(hidden: Tensor) -> Tensor:
     return functional.pad(hidden, (0, 1), value=1.0)
 
 
-def output_gradient(errors: Tensor, hidden: Tensor, lengths: list[int], out: list[Tensor]) -> None:
-    """[dL/dW, dL/db] of the output layer, in closed form: sum over steps of outer(error, [hidden, 1]).
+def linear_gradient(errors: Tensor, hidden: Tensor, lengths: list[int], out: list[Tensor]) -> None:
+    """dL/dW of a linear layer, in closed form: sum over steps of outer(error, hidden); [dL/dW, dL/db] `with_bias`.
 
     Parameters
     ----------
     errors : Tensor of shape (batch, time, out)
-        Zero where a step does not count.
-    hidden : Tensor of shape (batch, time, H + 1)
-        As `with_bias` makes it.
+        Derivative of the loss behind the layer, zero where a step does not count.
+    hidden : Tensor of shape (batch, time, in)
+        The layer's input.
     lengths : list of int
         Steps of each sequence.
-    out : list of Tensor of shape (out, H + 1)
+    out : list of Tensor of shape (out, in)
         Where each sequence's gradient is written.
     """
     if errors.device == out[0].device:
@@ -59,7 +53,7 @@ def output_gradient(errors: Tensor, hidden: Tensor, lengths: list[int], out: lis
 
 
 def sampled_output_gradient(errors: Tensor, hidden: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The entries (rows[s], columns[s]) of `output_gradient`, and no others: shape (batch, s)."""
+    """The entries (rows[s], columns[s]) of the output layer's `linear_gradient`, and no others: shape (batch, s)."""
     # Time goes last: an entry is then the product of two contiguous rows.
     errors, hidden = errors.transpose(1, 2).contiguous(), hidden.transpose(1, 2).contiguous()
     return torch.stack([(e[rows] * h[columns]).sum(dim=-1) for e, h in zip(errors, hidden, strict=True)])
@@ -72,33 +66,3 @@ def step_losses(predictions: Tensor, batch: Batch) -> Tensor:
     else:
         losses = functional.cross_entropy(predictions.movedim(-1, 1), batch.targets * batch.mask, reduction="none")
     return losses * batch.mask
-
-
-@contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Keep torch from its fused recurrent kernels, which torch.func cannot batch; the plain ones agree with them."""
-    before = torch.backends.mkldnn.set_flags(False)[0]
-    try:
-        with torch.backends.cudnn.flags(enabled=False):
-            yield
-    finally:
-        torch.backends.mkldnn.set_flags(before)
-
-
-def parameter_gradients(network: NextStepNetwork, names: list[str], batch: Batch) -> Tensor:
-    """Gradients of each sequence's summed loss with regard to named parameters, by differentiation (SPEC S13b).
-
-    Returns
-    -------
-    Tensor of shape (batch, sum of the parameters' sizes)
-        Parameter after parameter in the order of ``names``, each row by row.
-    """
-    chosen: dict[str, Tensor] = {name: network.get_parameter(name) for name in names}
-
-    def loss(weights: dict[str, Tensor], inputs: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-        one = Batch(inputs[None], targets[None], mask[None])
-        return step_losses(functional_call(network, weights, (one.inputs,)), one).sum()
-
-    with _plain_kernels():
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))(chosen, batch.inputs, batch.targets, batch.mask)
-    return torch.cat([cast("Tensor", gradients[name]).flatten(start_dim=1) for name in names], dim=1)

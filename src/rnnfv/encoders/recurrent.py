@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnfv.encoders import _gradients as gradients
+from rnnfv.encoders._layers import parameter_gradients
 from rnnfv.encoders._next_step import NextStepEncoder
 from rnnfv.normalization import fold
 from rnnfv.sequences import Sequences
@@ -120,17 +121,20 @@ class RNNFisherVector(NextStepEncoder):
         vectors = np.empty(
             (len(seqs), self._n_features_out), str(self.network_.output.weight.dtype).removeprefix("torch.")
         )
-        whole = self.gradient == "output" and self.coordinates_ is None
+        is_sampled = self.coordinates_ is not None
+        whole = self.gradient == "output" and not is_sampled
         places = torch.from_numpy(vectors)
-        if whole:
-            places = places.view(len(seqs), self._n_outputs, self._n_hidden + 1)
-        for indices, batch in self._each_batch(seqs, 0 if whole else self._n_features_out):
+        folded = places.view(len(seqs), self._n_outputs, self._n_hidden + 1) if whole else places
+        for indices, batch in self._each_batch(seqs, self._n_features_out if is_sampled else 0):
+            lengths, rows = seqs.lengths[indices].tolist(), [folded[i] for i in indices.tolist()]
             if whole:
                 errors, hidden = self._errors_and_hidden(batch)
-                lengths = seqs.lengths[indices].tolist()
-                gradients.output_gradient(errors, hidden, lengths, [places[i] for i in indices.tolist()])
+                gradients.linear_gradient(errors, hidden, lengths, rows)
+            elif is_sampled:
+                places[torch.from_numpy(indices)] = self._sampled_gradient(batch).cpu()
             else:
-                places[torch.from_numpy(indices)] = self._other_gradient(batch).cpu()
+                names, weights = self._parameter_names(), self._weights(batch)
+                parameter_gradients(self.network_, names, batch, weights, lengths, rows)
         return fold(vectors, self._n_outputs) if whole else vectors
 
     def _errors_and_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,11 +148,8 @@ class RNNFisherVector(NextStepEncoder):
         steps = batch.mask.sum(dim=1).clamp(min=1).to(batch.inputs.dtype)
         return 1 / steps if self.pooling == "mean" else torch.ones_like(steps)
 
-    def _other_gradient(self, batch: Batch) -> torch.Tensor:
-        """Sampled coordinates, or the gradients of other parameters: (batch, features)."""
-        if self.gradient != "output":
-            gradient = gradients.parameter_gradients(self.network_, self._parameter_names(), batch)
-            return gradient * self._weights(batch)[:, None]
+    def _sampled_gradient(self, batch: Batch) -> torch.Tensor:
+        """Sampled coordinates of the output layer's gradient: (batch, s)."""
         errors, hidden = self._errors_and_hidden(batch)
         rows, columns = np.divmod(np.asarray(self.coordinates_), self._n_hidden + 1)
         places = (torch.from_numpy(rows).to(errors.device), torch.from_numpy(columns).to(errors.device))

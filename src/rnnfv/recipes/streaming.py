@@ -202,7 +202,7 @@ class ActionStream:
         if self._places:
             self._product = gradients.sampled_output_gradient(errors, hidden, *self._places)[0]
         else:
-            gradients.output_gradient(errors, hidden, [len(steps)], [self._product])
+            gradients.linear_gradient(errors, hidden, [len(steps)], [self._product])
         self._sum += self._product
         self._before, self._last, self._state = before, elements[:, -1:].clone(), state
         self.n_steps += len(steps)
