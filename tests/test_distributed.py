@@ -376,6 +376,20 @@ def test_the_figures_of_actions_are_the_same_when_a_node_dies(nodes, engine, rng
     assert told[-1].endswith("4 of 4")
 
 
+def test_relative_paths_are_seen_from_where_the_command_is(engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here.txt").write_text("seen")
+
+    def make():
+        return lambda items, tell: ((i, Path(item).read_text()) for i, item in enumerate(items))
+
+    def load(part):
+        yield (np.full((3, 2), len(Path(part).read_text())),)
+
+    assert list(engine.map(make, ["here.txt"], batch=1)) == [(0, "seen")]
+    assert engine.fit_parts(GramPCA(2), ["here.txt"], load, batch=1)._sums.x_mean.tolist() == [4, 4]
+
+
 def test_an_exception_of_a_worker_is_raised_here(engine):
     def make():
         def work(items, tell):
@@ -424,7 +438,7 @@ def test_rows_of_a_batch_come_in_the_order_of_its_items():
     table = {"first": pa.array([4]), "items": pa.array([pickle.dumps("abc")])}
     sent = []
     for order in ([2, 0, 1], [1, 2, 0]):
-        rows = list(_Actor(lambda order=order: make(order))(pa.table(table)))
+        rows = list(_Actor(lambda order=order: make(order), ".")(pa.table(table)))
         outcomes = [pickle.loads(row["outcome"][0].as_py()) for row in rows]
         sent.append([(row["index"][0].as_py(), *outcome) for row, outcome in zip(rows, outcomes, strict=True)])
     assert sent == [[(4, "a", 30), (5, "b", 0), (6, "c", 0)]] * 2

@@ -9,9 +9,10 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from rnnfv.extras import wanted
@@ -175,7 +176,7 @@ class RayEngine:
         with _quiet_patience():
             outcomes = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 _Actor,
-                fn_constructor_args=(make_worker,),
+                fn_constructor_args=(make_worker, str(Path.cwd())),
                 batch_size=1,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(size=min(self._room(), len(rows))),
@@ -217,7 +218,7 @@ class RayEngine:
         fold, merge = task(_fold), task(_merged)
         empty, loader = ray.put(estimator), ray.put(load)
         batches = [parts[i : i + batch] for i in range(0, len(parts), batch)]
-        level = [fold.remote(empty, loader, part) for part in batches]
+        level = [fold.remote(empty, loader, part, str(Path.cwd())) for part in batches]
         sizes = dict(zip(level, map(len, batches), strict=True))
         while len(level) > 1:
             # What nobody refers to any more is freed as soon as it is merged.
@@ -286,7 +287,10 @@ def open_engine(
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
     engine = RayEngine(cpus, gpus)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    # Read when Ray is imported and started. What its core says on stderr is of its own affairs: what concerns the work
+    # is an exception.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with wanted("ray", "the engine ray needs Ray"):
         import ray
         import ray.data
@@ -297,7 +301,7 @@ def open_engine(
     if is_ours:
         # "local" also where the environment names a cluster: what is not asked for is not used.
         dashboard = None if address else False
-        with _own_handler_of_sigterm():
+        with _own_handler_of_sigterm(), _silence():
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
     try:
         yield engine
@@ -319,6 +323,19 @@ def _own_handler_of_sigterm() -> Iterator[None]:
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         if before is not None:  # else it is not one of Python's
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let nothing through to stderr, also of what writes there past Python: Ray's core says there how much it says."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager
@@ -351,7 +368,8 @@ class _Actor:
     order, that of its items, and not that in which a worker happened to be done with them.
     """
 
-    def __init__(self, make_worker: Callable[[], Worker]) -> None:
+    def __init__(self, make_worker: Callable[[], Worker], folder: str) -> None:
+        _go_to(folder)
         self._make_worker = make_worker
         self._worker: Worker | None = None
 
@@ -381,8 +399,15 @@ def _row(index: int, result: Any, units: int) -> Any:
     return pa.table({"index": pa.array([index], pa.int64()), "outcome": pa.array([outcome], pa.large_binary())})
 
 
-def _fold(estimator: Any, load: Load, parts: Sequence[Any]) -> Any:
+def _go_to(folder: str) -> None:
+    """Work in the folder that the command works in, where there is one: relative paths are seen from there."""
+    with suppress(OSError):
+        os.chdir(folder)
+
+
+def _fold(estimator: Any, load: Load, parts: Sequence[Any], folder: str = ".") -> Any:
     """The estimator, fitted on some parts more."""
+    _go_to(folder)
     for part in parts:
         for block in load(part):
             estimator = estimator.partial_fit(*block)

@@ -45,6 +45,20 @@ def test_the_help_of_a_command_loads_no_heavy_library():
     assert set(loaded) <= {"rich", "cyclopts"}
 
 
+def test_ctrl_c_while_the_commands_are_loaded_is_one_line():
+    code = """
+import sys
+class Loading:
+    @property
+    def main(self): raise KeyboardInterrupt
+sys.modules["rnnfv.cli.app"] = Loading()
+from rnnfv.cli import main
+main(["doctor"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "rnnfv: interrupted\n")
+
+
 def test_importing_rnnfv_loads_no_library_and_knows_every_name():
     code = "import rnnfv; from rnnfv import *; assert set(rnnfv.__all__) <= set(dir(rnnfv))"
     assert loaded_by("import rnnfv")[1] == []
