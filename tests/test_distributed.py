@@ -273,11 +273,11 @@ def test_a_model_of_retrieval_is_the_same_when_a_node_dies(nodes, engine, word_f
     )
     assert len(nodes.others) == 1
     assert local.note == remote.note
-    np.testing.assert_allclose(remote.cca.correlations_, local.cca.correlations_, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(remote.cca.correlations_, local.cca.correlations_, rtol=0, atol=1e-7)
     here, there = (
         model.encode_sentences(validation.texts) @ model.encode_images(validation.images).T for model in (local, remote)
     )
-    np.testing.assert_allclose(there, here, atol=2e-3)
+    np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
 
 
 # -- the commands ----------------------------------------------------------------------------------
