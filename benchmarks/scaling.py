@@ -28,6 +28,7 @@ import torch
 from rnnfv import RNNFisherVector
 from rnnfv.distributed import open_engine
 from rnnfv.recipes.encoding import encode_features
+from rnnfv.recipes.extraction import _AT_ONCE as AT_ONCE
 from rnnfv.recipes.extraction import extract_features
 from rnnfv.storage import write_features
 from rnnfv.video.ahead import Block, decode_ahead
@@ -132,6 +133,11 @@ def measure(is_full: bool) -> dict[str, float]:
         with open_engine("ray", cpus=os.cpu_count() or 1) as engine:
             # The first work makes Ray start its processes and import torch: told apart from what comes after.
             found["ray_first_s"] = seconds_of(lambda: list(engine.map(_ready, [0], batch=1)))[0]
+            n_batches = 1000 if is_full else 100
+            one, many = (
+                seconds_of(lambda n=n: list(engine.map(_ready, range(n), batch=1)))[0] for n in (1, 1 + n_batches)
+            )
+            found["ray_batch_s"] = (many - one) / n_batches
             make = partial(Net, is_full)
             found["ray_extract_s"] = seconds_of(lambda: extract(there, engine=engine, make_backbone=make))[0]
             found["ray_encode_s"] = seconds_of(lambda: encode(folder / "there.npy", engine=engine))[0]
@@ -192,6 +198,7 @@ def tell(report: common.Report, found: dict[str, float]) -> None:
             note="the same bytes",
         )
     report.add("Ray's first work, with all imports", common.seconds_text(found["ray_first_s"]))
+    report.add("Ray's own work for a batch of items", common.seconds_text(found["ray_batch_s"]))
 
 
 def tell_needs(report: common.Report, found: dict[str, float]) -> None:
@@ -204,6 +211,12 @@ def tell_needs(report: common.Report, found: dict[str, float]) -> None:
                 f"{_time(hours / cores)} on {cores} cores",
                 note=f"{_digits(hours)} core hours: {_digits(hours * PRICE)} dollars at {PRICE} each",
             )
+        batches = n / AT_ONCE
+        report.add(
+            f"{name}: Ray's own work",
+            f"{_time(batches * found['ray_batch_s'] / 3600)} of the command's machine",
+            note=f"{batches:,.0f} batches of {AT_ONCE} videos",
+        )
         for size, what in SIZES.items():
             report.add(f"{name}: size of the {what}", f"{_digits(n * found[size] / 1e3)} GB")
         gpu_hours, rate = n * NET_TFLOP / GPU_TFLOPS / 3600, GPU_TFLOPS / NET_TFLOP
