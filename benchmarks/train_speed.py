@@ -37,7 +37,7 @@ LIMITED_BY = (
     "oneDNN's LSTM, which is 53 to 62 % of an epoch, 16 rows at a time; the other products are 20 to 22 %, dropout's "
     "random numbers and masks 3 %, Adam and clipping 4 to 6 %. How near that is to the products alone depends on the "
     "processor: a step took 1.26 times its products on an AMD EPYC that makes 73 GFLOP/s, and 1.6 to 1.8 on an Intel "
-    "Xeon that makes 95 to 134, where the products are twice as quick and the LSTM's functions, gates and memory are not. "
+    "Xeon that makes 95 to 134, where the products are quicker and the LSTM's functions, gates and memory are not. "
     "torch's own LSTM takes 1.4 times as long as oneDNN's there."
 )
 
