@@ -10,7 +10,7 @@ sequence's loss with regard to the output layer. Peers, all measured here and no
   backpack-for-pytorch`, which brings torchvision), likewise. Neither takes part in the recurrent layer, which they
   get from torch as rnnfv does.
 
-One line more is of the gradients of all layers (``gradient="all"``), 521,300 numbers a sequence, against `backward`.
+One line more is of the gradients of all layers (``gradient="all"``), 522,300 numbers a sequence, against `backward`.
 
     python benchmarks/encode_speed.py [--full] [--device cuda] [--json FILE]
 

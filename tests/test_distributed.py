@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -336,7 +337,11 @@ def test_a_command_writes_the_same_there(name, where, commands, nodes, engine, t
                 main(arguments)
             code = stopped.value.code
         else:
-            code = subprocess.run([sys.executable, "-m", "rnnfv", *arguments], check=False).returncode
+            done = subprocess.run(
+                [sys.executable, "-m", "rnnfv", *arguments], capture_output=True, text=True, check=False
+            )
+            assert re.search(r"^\[|[Rr]ay", done.stderr, re.MULTILINE) is None, done.stderr
+            code = done.returncode
         assert code == (3 if name.startswith("extract") else 0)
         files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         made.append({path: data.replace(str(out).encode(), b"") for path, data in files.items()})

@@ -82,4 +82,6 @@ def _all_digits(device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
-            products.fp32_precision = before
+            products.fp32_precision = "none"  # what it was, where it came from the setting for all backends
+            if products.fp32_precision != before:
+                products.fp32_precision = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ _BLOCK_VALUES = 1 << 25  # values of one block: 128 MiB in float32
 _BLOCK_ROWS = 2048  # at most: more rows in one float32 product would lose digits
 _PANEL = 256  # columns of a symmetric matrix below which both its triangles are computed
 _PRODUCT_VALUES = 1 << 22  # values of a product that are made together
-_ONE_AT_A_TIME = Lock()  # two threads may ask for what is learnt
+_ONE_AT_A_TIME = RLock()  # threads may ask for what is learnt, which is found in the memory of the sums
 _DENSE = 500  # below this width LAPACK finds an eigenvalue sooner than iterations do
 
 
@@ -66,13 +66,11 @@ class PairSums:
     dtype : float32 or float64
         Products are made in it at least.
     x_products : bool
-        Whether the products of X with itself are wanted.
-    device : str
-        Where all products are made. Those of another device than "cpu" stay there until `fetch`.
+        Whether the products of X with itself are wanted; with them off, all products have to be made on the CPU.
     """
 
-    def __init__(self, a: int, b: int, dtype: Any = np.float32, x_products: bool = True, device: str = "cpu") -> None:
-        self.n, self._dtype, self._device = 0, dtype, device
+    def __init__(self, a: int, b: int, dtype: Any = np.float32, x_products: bool = True) -> None:
+        self.n, self._dtype = 0, dtype
         self.x_mean, self.y_mean = np.zeros(a), np.zeros(b)
         self.xx, self.xy, self.yy = Symmetric(a if x_products else 0), np.zeros((a, b)), Symmetric(b)
         self.dtypes = (np.dtype(np.float32), np.dtype(np.float32))
@@ -211,8 +209,10 @@ class SumsMixin(SaveMixin):
     def __getattr__(self, name: str) -> Any:
         """After `partial_fit`, what was learnt is computed here."""
         if name in self._learnt and self._has_sums:
-            self._learn(self._sums)
-            return vars(self)[name]
+            with _ONE_AT_A_TIME:
+                if name not in vars(self):
+                    self._learn(self._sums)
+                return vars(self)[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property

@@ -120,9 +120,9 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         X, Y = self._checked_pairs(X, Y, reset=first)
         place = self._place()
         sums = PairSums(X.shape[1], Y.shape[1], product_dtype(self.regularization)) if first else self._sums
+        self._forget(*self._learnt)
         sums.add(X, Y, place)
         self._sums = sums
-        self._forget(*self._learnt)
         return self
 
     def path(self, regularizations: Sequence[float]) -> Iterator[RegularizedCCA]:
@@ -217,13 +217,13 @@ class RegularizedCCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixi
         return self._take(next(fit_sums(sums, [self.regularization], self.n_components)))
 
     def _take(self, learnt: Learnt) -> Self:
+        # The signs do not depend on the solver.
+        largest = np.abs(learnt.x_weights).argmax(axis=0)
+        signs = np.sign(learnt.x_weights[largest, np.arange(len(largest))])
+        for weights in (learnt.x_weights, learnt.y_weights):
+            np.multiply(weights, signs.astype(weights.dtype), out=weights)
         for name, value in zip(self._learnt, learnt, strict=True):
             setattr(self, name, value)
-        # The signs do not depend on the solver.
-        largest = np.abs(self.x_weights_).argmax(axis=0)
-        signs = np.sign(self.x_weights_[largest, np.arange(len(largest))])
-        self.x_weights_ *= signs
-        self.y_weights_ *= signs.astype(self.y_weights_.dtype)
         return self
 
     def _checked_pairs(self, X: Any, Y: Any, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -152,8 +152,8 @@ class GramPCA(SumsMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         X = validate_data(self, X, dtype=_DTYPES, reset=first)
         if first:
             self._sums = PairSums(X.shape[1], 0)
-        self._sums.add(X, X[:, :0])
         self._forget(*self._learnt)
+        self._sums.add(X, X[:, :0])
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:

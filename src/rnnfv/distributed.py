@@ -287,8 +287,8 @@ def open_engine(
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
     engine = RayEngine(cpus, gpus)
-    # Read when Ray is imported and started. What its core says on stderr is of its own affairs: what concerns the work
-    # is an exception.
+    # Read when Ray is imported and started, also by the processes of a cluster that is started here. What Ray's core
+    # says on stderr is of its own affairs: what concerns the work is an exception.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with wanted("ray", "the engine ray needs Ray"):
@@ -328,7 +328,12 @@ def _own_handler_of_sigterm() -> Iterator[None]:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Let nothing through to stderr, also of what writes there past Python: Ray's core says there how much it says."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
@@ -405,9 +410,10 @@ def _go_to(folder: str) -> None:
         os.chdir(folder)
 
 
-def _fold(estimator: Any, load: Load, parts: Sequence[Any], folder: str = ".") -> Any:
-    """The estimator, fitted on some parts more."""
-    _go_to(folder)
+def _fold(estimator: Any, load: Load, parts: Sequence[Any], folder: str = "") -> Any:
+    """The estimator, fitted on some parts more; elsewhere in the command's folder."""
+    if folder:
+        _go_to(folder)
     for part in parts:
         for block in load(part):
             estimator = estimator.partial_fit(*block)

@@ -122,6 +122,22 @@ def test_other_layers_gradients_are_autograd_s(ragged, cell, gradient, net, devi
     assert encoder.get_feature_names_out().shape == (got.shape[1],)
 
 
+def test_other_layers_do_not_care_for_coordinates_autocast_or_how_the_net_was_made(ragged):
+    net = SMALL | {"gradient": "all", "max_epochs": 0}
+    wanted = RNNFisherVector(**net).fit(ragged).transform(ragged)
+    with torch.inference_mode():
+        made_there = RNNFisherVector(**net, coordinates=1).fit(ragged)
+    np.testing.assert_array_equal(made_there.transform(ragged), wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(made_there.transform(ragged), wanted)
+
+
+@pytest.mark.parametrize("gradient", [[], ["output.bias", "output.bias"]])
+def test_each_layer_is_named_once(ragged, gradient):
+    with pytest.raises(ValueError, match="name one parameter or more, each once"):
+        RNNFisherVector(**SMALL, gradient=gradient).fit(ragged).transform(ragged)
+
+
 def test_classification_gradients_of_other_layers(symbols, rng):
     vectors = rng.normal(size=(8, 3))
     encoder = RNNFisherVector(

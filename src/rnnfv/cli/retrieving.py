@@ -75,7 +75,7 @@ def run_evaluate(
             found[0] = None  # ranks are of its vectors, which are not kept: what was done without ranks is done again
         missing = [seed for seed, record in found.items() if record is None]
         ranked = [0] if output.ranks is not None and ranks is None else []
-        with open_where(where) as engine, _status() as report:
+        with open_where(where if missing else HERE) as engine, _status() as report:
             options = _options(fitting) | {"engine": engine, "report": report, "work": work}
             for seed, record in evaluate_models(parts, fitting.sentences, seeds=missing, ranked=ranked, **options):
                 rows = record.pop("ranks")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,8 @@ from rnnfv.encoders._gradients import linear_gradient, step_losses
 from rnnfv.networks import NextStepNetwork
 from rnnfv.training import Batch
 
-Gates: TypeAlias = tuple[Tensor, ...]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Map:
     """One linear map of the net, at every step: its parameters' names, what goes in, and what comes out.
 
@@ -28,10 +26,6 @@ class _Map:
     bias: str
     inputs: list[Tensor]
     outputs: list[Tensor]
-
-    def sensitivities(self, found: dict[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Derivatives behind the map, and what goes into it: (batch, time, out) and (batch, time, in)."""
-        return _joined([found[each] for each in self.outputs]), _joined(self.inputs)
 
 
 def parameter_gradients(
@@ -57,26 +51,32 @@ def parameter_gradients(
     out : list of Tensor of shape (sum of the parameters' sizes,)
         Where each sequence's gradients are written, parameter after parameter, each row by row.
     """
-    # What was made for inference cannot be differentiated.
-    with torch.inference_mode(False), torch.enable_grad():
+    # What was made for inference cannot be differentiated, and the result is to be of the net's own kind.
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(batch.inputs.device.type, enabled=False):
         inputs, targets, mask, weights = (each.clone() for each in (batch.inputs, batch.targets, batch.mask, weights))
-        predictions, maps = _unrolled(network, inputs)
+        predictions, maps = _unrolled(network, inputs, names)
         loss = (step_losses(predictions, Batch(inputs, targets, mask)).sum(dim=1) * weights).sum()
-        places = [each for one in maps for each in one.outputs]
-        found = dict(zip(places, torch.autograd.grad(loss, places), strict=True))
-    by_name = {name: one for one in maps for name in (one.weight, one.bias)}
-    start = 0
+        found = dict(zip(maps, _derivatives(loss, maps), strict=True))
+    starts, start = {}, 0
+    for name in names:
+        starts[name] = start
+        start += network.get_parameter(name).numel()
     with torch.no_grad():
-        for name in names:
-            parameter, one = network.get_parameter(name), by_name[name]
-            behind, before = one.sensitivities(found)
-            rows = [row[start : start + parameter.numel()] for row in out]
-            if name == one.weight:
-                linear_gradient(behind, before, lengths, [row.view(parameter.shape) for row in rows])
-            else:
-                for gradient, row in zip(behind.sum(dim=1), rows, strict=True):
-                    row.copy_(gradient)
-            start += parameter.numel()
+        for one, behind in found.items():
+            if (start := starts.get(one.weight, -1)) >= 0:
+                before = _joined(one.inputs)
+                shape = (behind.shape[2], before.shape[2])
+                rows = [row[start : start + shape[0] * shape[1]].view(shape) for row in out]
+                linear_gradient(behind, before, lengths, rows)
+            if (start := starts.get(one.bias, -1)) >= 0:
+                for gradient, row in zip(behind.sum(dim=1).to(out[0].device), out, strict=True):
+                    row[start : start + len(gradient)] = gradient
+
+
+def _derivatives(loss: Tensor, maps: list[_Map]) -> Iterator[Tensor]:
+    """Of the loss, behind each map: (batch, time, out)."""
+    found = iter(torch.autograd.grad(loss, [each for one in maps for each in one.outputs]))
+    return (_joined([next(found) for _ in one.outputs]) for one in maps)
 
 
 def _joined(steps: list[Tensor]) -> Tensor:
@@ -84,28 +84,34 @@ def _joined(steps: list[Tensor]) -> Tensor:
 
 
 class _Unrolling:
-    """Applies linear maps, and notes them."""
+    """Applies linear maps, and notes those that have a wanted parameter."""
 
-    def __init__(self, network: NextStepNetwork) -> None:
-        self._weights = {name: each.detach() for name, each in network.named_parameters()}
+    def __init__(self, network: NextStepNetwork, wanted: list[str]) -> None:
+        self._weights = {
+            name: each.clone() if each.is_inference() else each.detach() for name, each in network.named_parameters()
+        }
+        self._wanted = set(wanted)
         self.maps: list[_Map] = []
 
     def begin(self, weight: str, bias: str) -> _Map:
-        self.maps.append(_Map(weight, bias, [], []))
-        return self.maps[-1]
+        one = _Map(weight, bias, [], [])
+        if self._wanted & {weight, bias}:
+            self.maps.append(one)
+        return one
 
     def apply(self, one: _Map, inputs: Tensor) -> Tensor:
         outputs = functional.linear(inputs, self._weights[one.weight], self._weights[one.bias])
-        if not outputs.requires_grad:  # nothing that was noted led to it
-            outputs.requires_grad_()
-        one.inputs.append(inputs.detach())
-        one.outputs.append(outputs)
+        if self._wanted & {one.weight, one.bias}:
+            if not outputs.requires_grad:  # nothing that was noted led to it
+                outputs.requires_grad_()
+            one.inputs.append(inputs.detach())
+            one.outputs.append(outputs)
         return outputs
 
 
-def _unrolled(network: NextStepNetwork, inputs: Tensor) -> tuple[Tensor, list[_Map]]:
-    """Predictions (batch, time, out) of a net without dropout, and its linear maps."""
-    unrolling, values = _Unrolling(network), inputs
+def _unrolled(network: NextStepNetwork, inputs: Tensor, wanted: list[str]) -> tuple[Tensor, list[_Map]]:
+    """Predictions (batch, time, out) of a net without dropout, and its linear maps with a wanted parameter."""
+    unrolling, values = _Unrolling(network, wanted), inputs
     if isinstance(network.projection, nn.Sequential):
         values = unrolling.apply(unrolling.begin("projection.0.weight", "projection.0.bias"), values)
         values = network.projection[1](values)

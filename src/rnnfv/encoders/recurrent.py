@@ -121,7 +121,7 @@ class RNNFisherVector(NextStepEncoder):
         vectors = np.empty(
             (len(seqs), self._n_features_out), str(self.network_.output.weight.dtype).removeprefix("torch.")
         )
-        is_sampled = self.coordinates_ is not None
+        is_sampled = self.gradient == "output" and self.coordinates_ is not None
         whole = self.gradient == "output" and not is_sampled
         places = torch.from_numpy(vectors)
         folded = places.view(len(seqs), self._n_outputs, self._n_hidden + 1) if whole else places
@@ -161,6 +161,8 @@ class RNNFisherVector(NextStepEncoder):
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ValueError(f"the net has no parameter {unknown[0]!r}: choose among {', '.join(known)}")
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"gradient is {self.gradient}: name one parameter or more, each once")
         return names
 
     @property

@@ -184,19 +184,17 @@ def evaluate_models(
     Yields
     ------
     (int, dict)
-        As they are done: the seed; its ``"report"`` (`report_of`), what was ``"chosen"``, what is known of the
-        ``"words"`` of a part by its name (None for tf-idf), and ``"ranks"``, rows of `query_rows` or None.
+        As they are done: the seed; its ``"report"`` (`report_of`), what was ``"chosen"``, `words_known` as
+        ``"words"`` (None but for seed 0), and ``"ranks"``, rows of `query_rows` (None but for those of ``ranked``).
     """
     if not seeds:
         return
     fits = _fits(parts, settings, words, corpus, (), etas, local_scaling, report)
-    if isinstance(engine, LocalEngine):
-        evaluator = _Evaluator(fits, ranked, report, work)
-    else:
-        report(f"{len(seeds)} fits on the cluster")
-        evaluator = _Evaluator(fits, ranked)
+    is_here = isinstance(engine, LocalEngine)
+    evaluator = _Evaluator(fits, ranked, report, work) if is_here else _Evaluator(fits, ranked)
     with closing(engine.map(lambda: evaluator, seeds, batch=1)) as outcomes:
-        for i, figures in outcomes:
+        for n, (i, figures) in enumerate(outcomes):
+            report(f"seed {seeds[i]} is done, {n + 1} of {len(seeds)}")
             yield seeds[i], figures
 
 
@@ -266,7 +264,7 @@ class _Evaluator:
                 {
                     "report": report_of(*vectors, parts.test.image_of_sentence),
                     "chosen": model.note["chosen"],
-                    "words": words_known(model, parts),
+                    "words": words_known(model, parts) if seeds[i] == 0 else None,
                     "ranks": list(query_rows(*vectors, parts.test_captions)) if seeds[i] in self.ranked else None,
                 },
             )
