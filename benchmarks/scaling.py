@@ -43,7 +43,10 @@ MANY = {"UCF101": (13_320, 16), "a million videos": (1_000_000, 50 * 16)}  # vid
 RATES = {"decode": "videos", "extract": "videos", "encode": "sequences"}
 NEEDS = {"decode": "decode alone", "encode": "encode, but for the disk"}
 SIZES = {"features_MB": "features", "vector_MB": "vectors"}
-LIMITED_BY = "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them."
+LIMITED_BY = (
+    "On processors the net, by far; then, for vectors of 100,500 numbers, the one command that writes them. Of seconds "
+    "of work on Ray, as in the encoding here, the start of its processes and their imports are the larger part."
+)
 
 
 class Net:
