@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
 
 from rnnfv import GramPCA, MeanPooling, RegularizedCCA
-from rnnfv.cli import main
 from rnnfv.datasets.labelled import LabelledSequences
 from rnnfv.datasets.manifest import Manifest
 from rnnfv.distributed import LOCAL, RayEngine, _Actor, open_engine
@@ -279,74 +275,6 @@ def test_a_model_of_retrieval_is_the_same_when_a_node_dies(nodes, engine, word_f
         model.encode_sentences(validation.texts) @ model.encode_images(validation.images).T for model in (local, remote)
     )
     np.testing.assert_allclose(there, here, rtol=0, atol=1e-5)
-
-
-# -- the commands ----------------------------------------------------------------------------------
-
-ONNX = Path(__file__).parent / "fixtures" / "quarters.onnx"
-LEARN = ["--epochs", "2", "--hidden-size", "4"]
-
-
-@pytest.fixture(scope="module")
-def commands(videos, features, write_clips, write_captions, tmp_path_factory):
-    """Commands by name, without the option of their output; {} stands for a folder to write to."""
-    folder = tmp_path_factory.mktemp("commands")
-    MeanPooling().fit([np.ones((2, 3))]).save(folder / "model")
-    clips = write_clips(folder, 8)
-    captions = write_captions(folder, {"train": 40, "val": 20, "test": 15})
-    rng = np.random.default_rng(0)
-    (folder / "pictures").mkdir()
-    for i in range(7):
-        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(folder / "pictures" / f"{i}.png")
-    (folder / "pictures" / "3.png").write_text("no picture")
-    net = [*captions, "--encoder", "rnn-fv", "--etas", "0.1", *LEARN]
-    extract = ["extract", "--backbone", f"onnx:{ONNX}", "--workers", "0", "--out", "{}/features"]
-    table = ["--json", "{}/table.json", "--seeds", "2"]
-    return {
-        "extract": [*extract, videos],
-        "extract pictures": [*extract, folder / "pictures", "--images"],
-        "encode": ["encode", features, "--model", folder / "model", "--out", "{}/vectors.npy"],
-        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean,rnn-fv", *LEARN, *table],
-        "retrieval evaluate": ["retrieval", "evaluate", *net, *table, "--ranks", "{}/ranks.csv"],
-        "retrieval fit": ["retrieval", "fit", *net, "--out", "{}/model"],
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "where"),
-    [
-        ("extract", "here"),
-        ("extract pictures", "here"),
-        ("encode", "alone"),
-        ("action evaluate", "here"),
-        ("retrieval evaluate", "address"),
-        ("retrieval fit", "here"),
-    ],
-)
-def test_a_command_writes_the_same_there(name, where, commands, nodes, engine, tmp_path):
-    """In this process, which is of the cluster; in one that is given its address; in one that starts Ray for itself."""
-    made = []
-    for place in ("local", where):
-        out = tmp_path / place
-        out.mkdir()
-        arguments = [str(part).replace("{}", str(out)) for part in commands[name]]
-        arguments += [] if place == "local" else ["--engine", "ray"]
-        arguments += ["--address", nodes.cluster.address] if place == "address" else []
-        if place in ("local", "here"):
-            with pytest.raises(SystemExit) as stopped:
-                main(arguments)
-            code = stopped.value.code
-        else:
-            done = subprocess.run(
-                [sys.executable, "-m", "rnnfv", *arguments], capture_output=True, text=True, check=False
-            )
-            assert re.search(r"^\[|[Rr]ay", done.stderr, re.MULTILINE) is None, done.stderr
-            code = done.returncode
-        assert code == (3 if name.startswith("extract") else 0)
-        files = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        made.append({path: data.replace(str(out).encode(), b"") for path, data in files.items()})
-    assert made[0] == made[1]
-    assert made[0]
 
 
 # -- evaluation, and the engine itself -------------------------------------------------------------
