@@ -7,10 +7,12 @@ before the run that is timed there is one that reads what the disk has to give.
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import rnnfv.cli.evaluate
 import rnnfv.cli.fit
@@ -52,7 +54,12 @@ def run():
         time.sleep(moments.uniform(0.05, 0.6) * seconds)
         os.kill(child, signal.SIGKILL)  # until it is waited for, its number is no one else's
         if end(child) == 0:
-            break
+            if killed:
+                break
+            # It was quicker than the one that was timed: once more, and earlier.
+            shutil.rmtree(other) if Path(other).is_dir() else Path(other).unlink()
+            seconds /= 2
+            continue
         killed += 1
     else:
         end(start(again))
