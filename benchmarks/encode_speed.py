@@ -45,13 +45,18 @@ LIMITED_BY = (
 )
 
 
+def losses_of(network: nn.Module, seqs: Sequences) -> Iterator[Tensor]:
+    """The mean loss of each sequence's steps, to be differentiated."""
+    for sequence in seqs:
+        targets = torch.tensor(sequence, device=network.output.weight.device)
+        yield (network(shift(targets[None]))[0] - targets).square().sum() / (2 * len(targets))
+
+
 def one_by_one(encoder: RNNFisherVector, seqs: Sequences, wanted: str) -> np.ndarray:
     """Gradients of the output layer by torch's own differentiation, a sequence at a time."""
     network, output = encoder.network_, encoder.network_.output
     rows = np.empty((len(seqs), D * (H + 1)), np.float32)
-    for row, sequence in zip(rows, seqs, strict=True):
-        targets = torch.tensor(sequence, device=output.weight.device)
-        loss = (network(shift(targets[None]))[0] - targets).square().sum() / (2 * len(targets))
+    for row, loss in zip(rows, losses_of(network, seqs), strict=True):
         if wanted == "all":
             network.zero_grad()
             loss.backward()
@@ -217,10 +222,9 @@ def all_layers(seqs: Sequences, report: common.Report, device: str, repeats: int
 
     def backward() -> np.ndarray:
         rows = np.empty((len(seqs), sum(each.numel() for each in network.parameters())), np.float32)
-        for row, sequence in zip(rows, seqs, strict=True):
-            targets = torch.tensor(sequence, device=network.output.weight.device)
+        for row, loss in zip(rows, losses_of(network, seqs), strict=True):
             network.zero_grad()
-            ((network(shift(targets[None]))[0] - targets).square().sum() / (2 * len(targets))).backward()
+            loss.backward()
             row[:] = torch.cat([each.grad.flatten() for each in network.parameters()]).cpu().numpy()
         return rows
 

@@ -17,8 +17,6 @@ from rnnfv.devices import pick_device
 __all__ = ["DeviceProducts"]
 
 _PRODUCT_VALUES = 1 << 26  # of a product that are made together: enough to keep a GPU busy, 256 MiB in float32
-
-
 _ONE_AT_A_TIME = Lock()  # torch's settings are those of all threads
 
 
@@ -32,6 +30,10 @@ class DeviceProducts:
     device : str
         A device's name.
 
+    Attributes
+    ----------
+    device : str
+
     Raises
     ------
     ValueError
@@ -39,7 +41,7 @@ class DeviceProducts:
     """
 
     def __init__(self, a: int, b: int, device: str) -> None:
-        place = pick_device(device)
+        place, self.device = pick_device(device), device
         try:
             with torch.inference_mode(False):  # what is made there cannot be added to outside
                 self._totals = [

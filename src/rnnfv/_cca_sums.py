@@ -74,19 +74,17 @@ class PairSums:
         self.x_mean, self.y_mean = np.zeros(a), np.zeros(b)
         self.xx, self.xy, self.yy = Symmetric(a if x_products else 0), np.zeros((a, b)), Symmetric(b)
         self.dtypes = (np.dtype(np.float32), np.dtype(np.float32))
-        self._device = "cpu"
         self._away: DeviceProducts | None = None
         self._is_torn = False  # an error came while something was added: nobody knows how much of it
 
     def add(self, X: NDArray[Any], Y: NDArray[Any], device: str = "cpu") -> None:
         """Add pairs: (m, a) and (m, b). Products of another device than "cpu" stay there until `whole`."""
-        if self._is_torn or device != self._device:
+        if self._is_torn or (self._away is not None and self._away.device != device):
             self.whole()
         if device != "cpu" and self._away is None:
             from rnnfv._cca_device import DeviceProducts
 
             self._away = DeviceProducts(len(self.x_mean), len(self.y_mean), device)
-        self._device = device
         self._own()
         self._is_torn = True
         self.dtypes = (np.promote_types(self.dtypes[0], X.dtype), np.promote_types(self.dtypes[1], Y.dtype))

@@ -218,7 +218,8 @@ class RayEngine:
         fold, merge = task(_fold), task(_merged)
         empty, loader = ray.put(estimator), ray.put(load)
         batches = [parts[i : i + batch] for i in range(0, len(parts), batch)]
-        level = [fold.remote(empty, loader, part, str(Path.cwd())) for part in batches]
+        folder = str(Path.cwd())
+        level = [fold.remote(empty, loader, part, folder) for part in batches]
         sizes = dict(zip(level, map(len, batches), strict=True))
         while len(level) > 1:
             # What nobody refers to any more is freed as soon as it is merged.

@@ -32,5 +32,7 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
 
         run(given)
     except KeyboardInterrupt:  # while that was loaded; later a command hears it
+        from rnnfv.cli.codes import INTERRUPTED
+
         sys.stderr.write("rnnfv: interrupted\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

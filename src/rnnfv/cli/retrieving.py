@@ -25,6 +25,7 @@ from rnnfv.recipes._work import job_of, open_work
 from rnnfv.recipes.evaluation import (
     Combination,
     Parts,
+    encoded,
     evaluate_models,
     fit_models,
     mean_report,
@@ -124,15 +125,15 @@ def run_combine(folders: Iterable[Path], captions: Path, images: Path, split: st
     models = {str(folder): load_retrieval(folder) for folder in folders}
     for name, model in models.items():
         _refuse_seen(name, model, parts)
-    rows, encoded = {}, []
+    rows, vectors_of = {}, []
     with _status() as report:
         for name, model in models.items():
             report(escape(name))
-            encoded.append(_encoded(model, parts))
-            rows[name] = report_of(*encoded[-1], parts.test.image_of_sentence)
+            vectors_of.append(encoded(model, parts))
+            rows[name] = report_of(*vectors_of[-1], parts.test.image_of_sentence)
         report("their mean")
         joint = Combination(tuple(models.values()))
-        vectors = (joint.join([s for s, _ in encoded]), joint.join([i for _, i in encoded]))
+        vectors = (joint.join([s for s, _ in vectors_of]), joint.join([i for _, i in vectors_of]))
         combination = report_of(*vectors, parts.test.image_of_sentence)
         _write_ranks(output.ranks, query_rows(*vectors, parts.test_captions))
     _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", rows | {"mean of all": combination}, output)
@@ -179,10 +180,6 @@ def _refuse_seen(name: str, model: RetrievalModel, parts: Parts) -> None:
         how, names = found
         of = f"{len(names)} of the {len(parts.test.images)} images to report on, the first {names[0]!r}"
         raise UsageError(f"{name} was {how} {of}: choose another --split, or fit a model on these captions")
-
-
-def _encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray[Any], NDArray[Any]]:
-    return model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images)
 
 
 def _tell_words(known: dict[str, str] | None) -> None:

@@ -124,6 +124,7 @@ class RNNFisherVector(NextStepEncoder):
         is_sampled = self.gradient == "output" and self.coordinates_ is not None
         whole = self.gradient == "output" and not is_sampled
         places = torch.from_numpy(vectors)
+        names = self._parameter_names() if self.gradient != "output" else []
         folded = places.view(len(seqs), self._n_outputs, self._n_hidden + 1) if whole else places
         for indices, batch in self._each_batch(seqs, self._n_features_out if is_sampled else 0):
             lengths, rows = seqs.lengths[indices].tolist(), [folded[i] for i in indices.tolist()]
@@ -133,8 +134,7 @@ class RNNFisherVector(NextStepEncoder):
             elif is_sampled:
                 places[torch.from_numpy(indices)] = self._sampled_gradient(batch).cpu()
             else:
-                names, weights = self._parameter_names(), self._weights(batch)
-                parameter_gradients(self.network_, names, batch, weights, lengths, rows)
+                parameter_gradients(self.network_, names, batch, self._weights(batch), lengths, rows)
         return fold(vectors, self._n_outputs) if whole else vectors
 
     def _errors_and_hidden(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,7 @@ from rnnfv.text.sentences import SentenceReader
 __all__ = [
     "Combination",
     "Parts",
+    "encoded",
     "evaluate_models",
     "fit_models",
     "mean_report",
@@ -258,7 +259,7 @@ class _Evaluator:
     def __call__(self, seeds: Sequence[int], tell: Tell) -> Iterator[tuple[int, dict[str, Any]]]:
         parts = self.fits.parts
         for i, model in enumerate(self.fits.models(seeds, LOCAL, self.report, self.work)):
-            vectors = (model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images))
+            vectors = encoded(model, parts)
             yield (
                 i,
                 {
@@ -268,6 +269,11 @@ class _Evaluator:
                     "ranks": list(query_rows(*vectors, parts.test_captions)) if seeds[i] in self.ranked else None,
                 },
             )
+
+
+def encoded(model: RetrievalModel | Combination, parts: Parts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Unit vectors of the sentences and of the images that are reported on: (m, k) and (n, k)."""
+    return model.encode_sentences(parts.test.texts), model.encode_images(parts.test.images)
 
 
 def words_known(model: RetrievalModel, parts: Parts) -> dict[str, str] | None:
