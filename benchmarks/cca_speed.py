@@ -31,6 +31,7 @@ HIDDEN = 200
 RIDGE = 0.1
 PATH = [1.0, 1e-1, 1e-2, 1e-3, 1e-4]
 BLOCK = 2000  # rows made at a time
+MADE_IN = {"no ridge": "float64", "ridge": "float32", "accuracy": "float32"}  # what products of the rows are made in
 TOLERANCE = 1e-3  # of the first correlation; data is float32
 CPU = "rnnfv on the CPU"
 MODULES = {"cca-zoo": "cca_zoo", "scikit-learn": "sklearn"}
@@ -112,7 +113,8 @@ def main() -> int:
         except common.UnmeasuredError as why:
             report.skip(f"{job.library} in '{job.work}'", str(why))
     refuse_disagreement(results)
-    tell(report, results)
+    common.limit_threads(args.threads)
+    tell(report, results, {work: common.product_rate(args.device, dtype) for work, dtype in MADE_IN.items()})
     return common.finish(report, args)
 
 
@@ -236,12 +238,11 @@ def stream(job: Job) -> dict[str, Any]:
     # A device is still at work when a block was given to it: waiting for it at each makes its time known.
     summing = sum(common.clocked(lambda pair=pair: model.partial_fit(*pair), job.device)[0] for pair in blocks(job))
     solving, correlations = common.clocked(lambda: model.correlations_)
-    operations = job.n * (job.a + job.b) ** 2
     return {
         "seconds": summing + solving,
         "correlation": float(correlations[0]),
         "note": f"solved in {solving:,.0f} s",
-        "share": operations / summing / rate,
+        "share": operations(job.n, job.a, job.b) / summing / rate,
     }
 
 
@@ -262,10 +263,21 @@ def accuracy(job: Job) -> dict[str, Any]:
 # -- telling ---------------------------------------------------------------------------------------
 
 
-def tell(report: common.Report, results: list[dict[str, Any]]) -> None:
-    """A line for every peer, and for what is ours alone; with more memory than its data where that is known."""
+def operations(n: int, a: int, b: int) -> int:
+    """Multiplications and additions of the products of n pairs, of a symmetric one only half."""
+    return n * (a + b) ** 2
+
+
+def tell(report: common.Report, results: list[dict[str, Any]], rates: dict[str, float]) -> None:
+    """A line for every peer, and for what is ours alone; with more memory than its data where that is known.
+
+    A line's share is that of the products of the rows alone, at the measured rate, in the time of the whole fit.
+    """
     ours: dict[tuple[Any, ...], dict[str, Any]] = {}
     alone = [row for row in results if row["library"] == "rnnfv"]
+    for row in alone:
+        if row["work"] in rates:
+            row["share"] = operations(row["n"], row["a"], row["b"]) / row["seconds"] / rates[row["work"]]
     for row in results:
         size = (row["work"], row["n"], row["a"])
         base = ours.setdefault(size, row)
@@ -273,10 +285,14 @@ def tell(report: common.Report, results: list[dict[str, Any]]) -> None:
             continue
         if base in alone:
             alone.remove(base)
-        report.add(text_of(row), figures_of(base), peer=row["library"], theirs=figures_of(row), **compared(base, row))
+        rest = compared(base, row) | share_of(base)
+        report.add(text_of(row), figures_of(base), peer=row["library"], theirs=figures_of(row), **rest)
     for row in alone:
-        share = {"share": row["share"], "limit": "matrix products"} if "share" in row else {}
-        report.add(text_of(row), figures_of(row), note=row.get("note", ""), **share)
+        report.add(text_of(row), figures_of(row), note=row.get("note", ""), **share_of(row))
+
+
+def share_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {"share": row["share"], "limit": "matrix products"} if "share" in row else {}
 
 
 def compared(base: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

@@ -147,9 +147,15 @@ def _copied(output: nn.Linear) -> nn.Linear:
     return layer
 
 
-def operations(seqs: Sequences) -> float:
-    """Multiplications and additions of projection, LSTM, output layer and outer products, padding not counted."""
-    a_step = D * H + 4 * H * (H + H) + H * D + D * (H + 1)
+def operations(seqs: Sequences, *, all_layers: bool = False) -> float:
+    """Multiplications and additions of projection, LSTM, output layer and outer products, padding not counted.
+
+    Of all layers also what goes back through output layer and LSTM, and the outer products of each.
+    """
+    lstm = 4 * H * (H + H)
+    a_step = D * H + lstm + H * D + D * (H + 1)
+    if all_layers:
+        a_step += H * D + lstm + D * H + lstm
     return 2.0 * a_step * int(seqs.lengths.sum())
 
 
@@ -240,6 +246,8 @@ def all_layers(seqs: Sequences, report: common.Report, device: str, repeats: int
         peer="backward, one by one",
         theirs=f"{len(seqs) / theirs:,.0f} a second",
         ratio=theirs / ours,
+        share=operations(seqs, all_layers=True) / ours / common.product_rate(device),
+        limit="matrix products",
         note=f"largest difference {difference:.0e}",
     )
 

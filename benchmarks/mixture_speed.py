@@ -37,6 +37,7 @@ from rnnfv import MixtureFisherVector, Sequences
 
 K, D = 30, 300
 SPREADS = {"sharp": 1.0, "soft": 0.1}  # standard deviation of the components' means, next to their own of about 1
+PRODUCTS = {"sharp": 2, "soft": 4}  # (steps, D) x (D, K) that are needed: posteriors', and gradients' of all components
 TOLERANCE = 1e-3  # of the largest entry of a vector; every library computes in float32
 
 LIMITED_BY = "Sharp: the exponentials and logarithms of the posteriors. Soft: matrix products of all K components."
@@ -52,13 +53,14 @@ class Result(NamedTuple):
     items: int
     speedup: float | None  # the peer's time over ours
     error: float | None  # largest difference from ours, relative to a vector's largest entry
+    operations: float  # of the matrix products that no way to the result can do without
 
 
 def main() -> int:
     args = common.options(__doc__).parse_args()
     common.limit_threads(args.threads)
     report = common.Report(f"Mixtures, K = {K}, D = {D}, float32", limited_by=LIMITED_BY)
-    rows = [row for work in workloads(args) for row in work(report)]
+    rows, rate = [row for work in workloads(args) for row in work(report)], common.product_rate()
     ours = {row.work: row for row in rows if row.library == "rnnfv, gaussian"}
     for row in rows:
         if row.speedup is not None or row.library == "rnnfv, hybrid":
@@ -68,6 +70,8 @@ def main() -> int:
                 peer=row.library,
                 theirs=per_item(row),
                 ratio=row.seconds / ours[row.work].seconds,
+                share=ours[row.work].operations / ours[row.work].seconds / rate,
+                limit="matrix products",
                 note="" if row.error is None else f"largest difference {row.error:.0e}",
             )
     return common.finish(report, args)
@@ -87,7 +91,7 @@ def workloads(arguments: argparse.Namespace) -> list[Callable[[common.Report], l
     for name, lengths in (("sentence of 8-20 words", short), ("sequence of 300 steps", long)):
         for sharpness, spread in SPREADS.items():
             data, options = make_data(lengths, spread), {"threads": threads, "repeats": 3 if quick else 7}
-            works.append(partial(encoding, f"{name}, {sharpness}", *data, **options))
+            works.append(partial(encoding, f"{name}, {sharpness}", *data, products=PRODUCTS[sharpness], **options))
     works.append(partial(expectation_maximisation, 30_000 if quick else 100_000, 3 if quick else 5))
     return works
 
@@ -113,7 +117,14 @@ def make_data(lengths: NDArray[np.int64], spread: float) -> tuple[Sequences, dic
 
 
 def encoding(
-    work: str, seqs: Sequences, p: dict[str, NDArray[Any]], report: common.Report, *, threads: int, repeats: int
+    work: str,
+    seqs: Sequences,
+    p: dict[str, NDArray[Any]],
+    report: common.Report,
+    *,
+    products: int,
+    threads: int,
+    repeats: int,
 ) -> list[Result]:
     """Time all encoders on the same sequences, once they agree."""
     encoders: dict[str, Encoder] = {
@@ -131,9 +142,9 @@ def encoding(
         if error > TOLERANCE:
             raise SystemExit(f"{name} and rnnfv disagree on '{work}': {error:.1e}")
     seconds = medians({name: partial(encode, seqs) for name, encode in encoders.items()}, repeats)
-    base = seconds["rnnfv, gaussian"]
+    base, needed = seconds["rnnfv, gaussian"], operations(products, len(seqs.steps()))
     return [
-        Result(work, name, taken, len(seqs), taken / base if name in errors else None, errors.get(name))
+        Result(work, name, taken, len(seqs), taken / base if name in errors else None, errors.get(name), needed)
         for name, taken in seconds.items()
     ]
 
@@ -223,11 +234,17 @@ def expectation_maximisation(n: int, repeats: int, _: common.Report) -> list[Res
         }
         seconds = medians(fits, repeats)
     work = f"10 EM iterations, {n:,} vectors"
+    needed = 10 * operations(PRODUCTS["soft"], n)
     speedup = seconds["scikit-learn"] / seconds["rnnfv, gaussian"]
     return [
-        Result(work, "rnnfv, gaussian", seconds["rnnfv, gaussian"], n, None, None),
-        Result(work, "scikit-learn", seconds["scikit-learn"], n, speedup, float(error)),
+        Result(work, "rnnfv, gaussian", seconds["rnnfv, gaussian"], n, None, None, needed),
+        Result(work, "scikit-learn", seconds["scikit-learn"], n, speedup, float(error), needed),
     ]
+
+
+def operations(products: int, steps: int) -> float:
+    """Multiplications and additions of products of all steps with all components."""
+    return 2.0 * products * steps * K * D
 
 
 def medians(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

@@ -73,7 +73,7 @@ def main() -> int:
     if args.job:
         print(json.dumps(run(json.loads(args.job))))
         return 0
-    size = [3_000, 100_500, 500] if args.full else [800, 20_100, 100]
+    n, d, k = size = [3_000, 100_500, 500] if args.full else [800, 20_100, 100]
     report = common.Report("PCA of few rows and very many columns", PREDICTION, LIMITED_BY)
     ours = common.in_process(__file__, ["rnnfv", *size], args.threads)
     peers = {"incremental": common.in_process(__file__, ["incremental", *size], args.threads)}
@@ -82,14 +82,19 @@ def main() -> int:
         peers[name] = common.in_process(__file__, [name, *size], args.threads)
         if peers[name]["kept"] >= ENOUGH * ours["kept"]:
             break
+    common.limit_threads(args.threads)
+    # The Gram matrix, of which one triangle is made, and the components.
+    least = n**2 * d / common.product_rate(dtype="float64") + 2 * n * d * k / common.product_rate()
     for name, theirs in peers.items():
         label = f"scikit-learn {name}" + (" power iterations" if name != "incremental" else "")
         report.add(
-            f"{size[0]:,} x {size[1]:,}, {size[2]} components",
+            f"{n:,} x {d:,}, {k} components",
             f"{common.seconds_text(ours['seconds'])}, {ours['above']:.2f} GiB above the data",
             peer=label,
             theirs=f"{common.seconds_text(theirs['seconds'])}, {theirs['above']:.2f} GiB",
             ratio=theirs["seconds"] / ours["seconds"],
+            share=least / ours["seconds"],
+            limit="matrix products",
             note=f"it keeps {100 * theirs['kept'] / ours['kept']:.3f} % of our variance",
         )
     return common.finish(report, args)
