@@ -40,7 +40,12 @@ SPREADS = {"sharp": 1.0, "soft": 0.1}  # standard deviation of the components' m
 PRODUCTS = {"sharp": 2, "soft": 4}  # (steps, D) x (D, K) that are needed: posteriors', and gradients' of all components
 TOLERANCE = 1e-3  # of the largest entry of a vector; every library computes in float32
 
-LIMITED_BY = "Sharp: the exponentials and logarithms of the posteriors. Soft: matrix products of all K components."
+LIMITED_BY = (
+    "Memory more than arithmetic. With K = 30 the products are narrow, which reach about a third of a square product's "
+    "rate: 40 % of the time of long soft sequences, a quarter of sharp ones. The rest passes over (steps, K) and "
+    "(steps, D) numbers one operation at a time. For a sentence the 18,000 numbers of its vector, which are written "
+    "and scaled in several passes, are more than half of the time."
+)
 Encoder = Callable[[Sequences], NDArray[Any]]
 
 
