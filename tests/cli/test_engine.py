@@ -46,13 +46,16 @@ def commands(write_video, write_clips, write_captions, tmp_path_factory):
     captions = write_captions(folder, {"train": 40, "val": 20, "test": 15})
     net = [*captions, "--encoder", "rnn-fv", "--etas", "0.1", *LEARN]
     extract = ["extract", "--backbone", f"onnx:{ONNX}", "--workers", "0", "--out", "{}/features"]
-    table = ["--json", "{}/table.json", "--seeds", "2"]
+    table = ["--json", "{}/table.json"]
+    corpus = folder / "corpus.txt"
+    corpus.write_text("The man sees the bird.\nA dog chases a ball.\n")
+    several = ["--both-directions", "--also-corpus", corpus, "--ranks", "{}/ranks.csv"]
     return {
         "extract": [*extract, folder / "videos"],
         "extract pictures": [*extract, folder / "pictures", "--images"],
         "encode": ["encode", folder / "features", "--model", folder / "model", "--out", "{}/vectors.npy"],
-        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean", *table],
-        "retrieval evaluate": ["retrieval", "evaluate", *net, *table, "--ranks", "{}/ranks.csv"],
+        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean", *table, "--seeds", "2"],
+        "retrieval evaluate": ["retrieval", "evaluate", *net, *table, *several],
         "retrieval fit": ["retrieval", "fit", *net, "--out", "{}/model"],
     }
 

@@ -13,7 +13,7 @@ from rnnfv import CanonicalSteps
 from rnnfv.cli import main
 from rnnfv.datasets.manifest import Manifest, write_manifest
 from rnnfv.recipes.recognizer import load_recognizer
-from rnnfv.recipes.retrieval import load_retrieval
+from rnnfv.recipes.retrieval import load_retrieval, report_of
 from rnnfv.storage import write_features
 
 NOUNS = ["dog", "cat", "man", "horse", "bird", "ball"]  # of the made word vectors
@@ -125,6 +125,54 @@ def test_nets_may_learn_from_a_corpus(data, tmp_path):
     assert json.loads(out.read_text())["protocol"]["fitting"]["corpus"] == str(corpus)
 
 
+def test_a_row_of_several_is_that_of_a_command_of_its_own(data, tmp_path, capsys):
+    files, words = data
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("The man sees the bird.\nA dog chases a ball.\n")
+    evaluate = ["retrieval", "evaluate", *files, *words, *QUICK, "--seeds", 2]
+    alone = {
+        "rnn-fv": [],
+        "rnn-fv, reversed": ["--reverse"],
+        f"rnn-fv, learnt from {corpus}": ["--corpus", corpus],
+        f"rnn-fv, reversed, learnt from {corpus}": ["--corpus", corpus, "--reverse"],
+    }
+    expected = []
+    for place, options in enumerate(alone.values()):
+        assert run(*evaluate, *options, "--json", tmp_path / f"{place}.json") == 0
+        expected.append(json.loads((tmp_path / f"{place}.json").read_text()))
+    capsys.readouterr()
+    out = [f"--{kind}={tmp_path / kind}" for kind in ("json", "markdown")]
+    assert run(*evaluate, "--both-directions", "--also-corpus", corpus, *out) == 0
+    first = json.loads((tmp_path / "json").read_text())
+    others = first.pop("others")
+    assert first == expected[0]
+    for row, whole in zip(others, expected[1:], strict=True):
+        protocol = {name: whole["protocol"][name] for name in ("fitting", "chosen")}
+        assert row == whole | {"protocol": protocol}
+    lines = (tmp_path / "markdown").read_text().splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(alone)
+
+
+def test_rows_that_were_done_before_a_stop_are_not_fitted_again(data, tmp_path, monkeypatch):
+    files, words = data
+    evaluate = ["retrieval", "evaluate", *files, *words, *QUICK, "--both-directions", "--json"]
+    assert run(*evaluate, tmp_path / "undisturbed.json") == 0
+    done = []
+
+    def one(*args):
+        if done:
+            raise KeyboardInterrupt
+        done.append(args)
+        return report_of(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rnnfv.recipes.evaluation.report_of", one)
+        assert run(*evaluate, tmp_path / "figures.json") == 130
+        done.clear()
+        assert run(*evaluate, tmp_path / "figures.json") == 0  # of the other row alone
+    assert (tmp_path / "figures.json").read_bytes() == (tmp_path / "undisturbed.json").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -143,6 +191,8 @@ def test_nets_may_learn_from_a_corpus(data, tmp_path):
         (["--encoder", "rnn-fv", "--words", "w.txt", "--learning-rate", "0"], "--learning-rate is 0.0"),
         (["--encoder", "rnn-fv", "--words", "w.txt", "--weight-decay", "-1"], "--weight-decay is -1.0"),
         (["--encoder", "mean", "--words", "w.txt", "--reverse"], "does not see the order"),
+        (["--encoder", "mean", "--words", "w.txt", "--both-directions"], "does not see the order"),
+        (["--encoder", "mean", "--words", "w.txt", "--also-corpus", "c.txt"], "nothing from a text: leave c.txt out"),
         (["--encoder", "tf-idf", "--corpus-sentences", "2"], "give that, too"),
         (["--encoder", "mean", "--words", "w", "--ica", "--corpus", "c", "--corpus-sentences", "0"], "sentences is 0"),
     ],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from rnnfv.cli.engine import HERE, Where
-from rnnfv.cli.usage import UsageError, at_least_one, check_net
+from rnnfv.cli.usage import UsageError, at_least_one, check_net, usage
 from rnnfv.recipes.sentence_settings import SentenceSettings
 
 retrieval = App(
@@ -56,6 +57,20 @@ class Fitting:
     etas: str | None = None
     local_scaling: bool = True
 
+    def rows(self, both_directions: bool, also: Sequence[Path]) -> list[Fitting]:
+        """This one and those like it but for the direction of the words and the text that is learnt from."""
+        texts: list[Path | None] = list(dict.fromkeys([self.corpus, *also]))
+        directions = [self.sentences]
+        if both_directions:
+            with usage():
+                directions.append(replace(self.sentences, reverse=not self.sentences.reverse))
+        some = self.corpus_sentences
+        return [
+            replace(self, sentences=way, corpus=text, corpus_sentences=None if text is None and also else some)
+            for text in texts
+            for way in directions
+        ]
+
     def check(self) -> None:
         """Refuse options that do not go together."""
         encoder, is_given = self.sentences.encoder, bool(self.words) + (self.cca_words is not None)
@@ -63,7 +78,7 @@ class Fitting:
             needs = "no word vectors: leave --words out" if encoder == "tf-idf" else "either --words or --cca-words"
             raise UsageError(f"{encoder} needs {needs}")
         if self.corpus is not None and (encoder == "tf-idf" or (encoder == "mean" and not self.sentences.ica)):
-            raise UsageError(f"{encoder} learns nothing from a text: leave --corpus out")
+            raise UsageError(f"{encoder} learns nothing from a text: leave {self.corpus} out")
         if self.corpus is None and self.corpus_sentences is not None:
             raise UsageError("--corpus-sentences counts those of --corpus: give that, too")
         at_least_one(corpus_sentences=self.corpus_sentences)
@@ -83,6 +98,8 @@ def evaluate(
     latex: Path | None = None,
     published: DataSet | None = None,
     ranks: Path | None = None,
+    both_directions: bool = False,
+    also_corpus: Paths = (),
     where: Where = HERE,
 ) -> int:
     """Fit on the split train, choose on the split val, and report on another.
@@ -90,7 +107,7 @@ def evaluate(
     Prints recall at 1, 5 and 10 and the median and mean rank of the first true result, of annotation (an image asks for
     sentences) and search (a sentence asks for images), and the mean rank of sentence similarity. With `--split val` one
     half of its images chooses and the other is reported on. With --json the same command goes on after a stop. With
-    --engine ray seeds are fitted at once.
+    --engine ray the models of all seeds, directions and texts are fitted at once.
 
     Example: `rnnfv retrieval evaluate --captions dataset_flickr8k.json --images vgg.npy --words glove.txt`
 
@@ -114,11 +131,17 @@ def evaluate(
     published
         Show the paper's figures of this data set beside them.
     ranks
-        Write a CSV of every query, the rank of its first true result and what was found first, for the first seed.
+        Write a CSV of every query, the rank of its first true result and what was found first, for the first seed of
+        the first row.
+    both_directions
+        Fit nets that read the words the other way, too: another row.
+    also_corpus
+        Fit what learns from this text, too: another row. May be given more than once.
     """
     from rnnfv.cli.retrieving import Output, run_evaluate
 
-    run_evaluate(captions, images, fitting, split, seeds, Output(json, markdown, latex, published, ranks), where)
+    rows = fitting.rows(both_directions, also_corpus)
+    run_evaluate(captions, images, rows, split, seeds, Output(json, markdown, latex, published, ranks), where)
     return 0
 
 

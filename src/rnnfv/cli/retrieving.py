@@ -25,6 +25,7 @@ from rnnfv.recipes._work import job_of, open_work
 from rnnfv.recipes.evaluation import (
     Combination,
     Parts,
+    Trial,
     encoded,
     evaluate_models,
     fit_models,
@@ -60,40 +61,67 @@ class Output:
 
 
 def run_evaluate(
-    captions: Path, images: Path, fitting: Fitting, split: str, seeds: int, output: Output, where: Where = HERE
+    captions: Path,
+    images: Path,
+    fittings: Sequence[Fitting],
+    split: str,
+    seeds: int,
+    output: Output,
+    where: Where = HERE,
 ) -> None:
-    """Fit with every seed, report, print the table, and write what was asked for."""
+    """Fit with every seed, a row of the table for each way of fitting; report, print it, and write what was asked for.
+
+    All ways have the same words, etas and local scaling.
+    """
     at_least_one(seeds=seeds)
-    fitting.check()
+    for fitting in fittings:
+        fitting.check()
     output.check()
+    first, *others = fittings
     parts = parts_of(*_data(captions, images, split), split)
-    if fitting.cca_words is not None:
-        _refuse_seen(str(fitting.cca_words), load_retrieval(fitting.cca_words), parts)
-    with open_work(output.json, _job("retrieval evaluate", captions, images, fitting, {"split": split})) as work:
-        found = {seed: work.found(f"seed {seed}") for seed in range(seeds)}
+    if first.cca_words is not None:
+        _refuse_seen(str(first.cca_words), load_retrieval(first.cca_words), parts)
+    corpora = {fitting.corpus: _corpus(fitting) for fitting in fittings}
+    rows = [
+        [Trial(f"{row}seed {seed}", fitting.sentences, seed, corpora[fitting.corpus]) for seed in range(seeds)]
+        for row, fitting in zip(["", *(f"row {n}, " for n in range(2, 2 + len(others)))], fittings, strict=True)
+    ]
+    trials = [trial for row in rows for trial in row]
+    job = _job("retrieval evaluate", captions, images, first, {"split": split})
+    job |= {"others": [_job("", captions, images, other, {}) for other in others]}
+    with open_work(output.json, job) as work:
+        found = {trial.name: work.found(trial.name) for trial in trials}
         ranks = None if output.ranks is None else work.found("ranks")
-        if output.ranks is not None and ranks is None:
-            found[0] = None  # ranks are of its vectors, which are not kept: what was done without ranks is done again
-        missing = [seed for seed, record in found.items() if record is None]
-        ranked = [0] if output.ranks is not None and ranks is None else []
+        ranked = [trials[0].name] if output.ranks is not None and ranks is None else []
+        # Ranks are of vectors, which are not kept: what was done without ranks is done again.
+        missing = [trial for trial in trials if found[trial.name] is None or trial.name in ranked]
         with open_where(where if missing else HERE) as engine, _status() as report:
-            options = _options(fitting) | {"engine": engine, "report": report, "work": work}
-            for seed, record in evaluate_models(parts, fitting.sentences, seeds=missing, ranked=ranked, **options):
-                rows = record.pop("ranks")
-                if rows is not None:
-                    ranks = rows
+            options = _options(first) | {"engine": engine, "report": report, "work": work}
+            for name, record in evaluate_models(parts, missing, ranked=ranked, **options):
+                single = record.pop("ranks")
+                if single is not None:
+                    ranks = single
                     work.keep("ranks", ranks)
-                found[seed] = record
-                work.keep(f"seed {seed}", record)
-        _tell_words(found[0]["words"])
+                found[name] = record
+                work.keep(name, record)
+        words = found[trials[0].name]["words"]
+        _tell_words(words)
         _write_ranks(output.ranks, ranks or ())
-        reports, chosen = [r["report"] for r in found.values()], [r["chosen"] for r in found.values()]
-        row = mean_report(reports)
-        protocol = _protocol(captions, images, split, parts) | {"fitting": asdict(fitting)}
-        protocol |= {"seeds": list(range(seeds)), "chosen": chosen, "words": found[0]["words"]}
-        content = {"protocol": protocol, **row, "by_seed": reports}
+        table = [_row(fitting, [found[t.name] for t in row]) for fitting, row in zip(fittings, rows, strict=True)]
+        protocol = _protocol(captions, images, split, parts) | {"seeds": list(range(seeds)), "words": words}
+        content = table[0] | {"protocol": protocol | table[0]["protocol"]}
+        if others:
+            content["others"] = table[1:]
         write_text(output.json, json.dumps(content, indent=2, default=str) + "\n")
-    _show(f"{captions.stem}, {split}: {len(parts.test.images)} images", {_name(fitting): row}, output)
+    title = f"{captions.stem}, {split}: {len(parts.test.images)} images"
+    _show(title, {_name(fitting): row for fitting, row in zip(fittings, table, strict=True)}, output)
+
+
+def _row(fitting: Fitting, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of what was found with each seed, and all of it."""
+    reports = [record["report"] for record in records]
+    protocol = {"fitting": asdict(fitting), "chosen": [record["chosen"] for record in records]}
+    return {"protocol": protocol, **mean_report(reports), "by_seed": reports}
 
 
 def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path, where: Where = HERE) -> None:
@@ -105,7 +133,7 @@ def run_fit(captions: Path, images: Path, fitting: Fitting, seed: int, out: Path
     backbone = backbone_of_features(images)[0] if as_path(images).is_dir() else None
     job = _job("retrieval fit", captions, images, fitting, {"seed": seed})
     with open_work(out, job) as work, open_where(where) as engine, _status() as report:
-        options = _options(fitting) | {"engine": engine, "report": report, "work": work}
+        options = _options(fitting) | {"corpus": _corpus(fitting), "engine": engine, "report": report, "work": work}
         (model,) = fit_models(parts, fitting.sentences, seeds=[seed], others=listed.sentences, **options)
         _tell_words(words_known(model, parts))
         model.note.update(captions=str(captions), images=str(images), chosen_on="every other image of val")
@@ -162,14 +190,17 @@ def _job(command: str, captions: Path, images: Path, fitting: Fitting, more: dic
 
 
 def _options(fitting: Fitting) -> dict[str, Any]:
-    """What `fit_models` takes of it, besides the sentences' own settings."""
+    """What all models have of it."""
     words: Any = [str(path) for path in fitting.words]
     return {
         "words": words if fitting.cca_words is None else load_retrieval(fitting.cca_words),
-        "corpus": None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences),
         "etas": ETAS if fitting.etas is None else _numbers(fitting.etas),
         "local_scaling": fitting.local_scaling,
     }
+
+
+def _corpus(fitting: Fitting) -> Corpus | None:
+    return None if fitting.corpus is None else Corpus(fitting.corpus, fitting.corpus_sentences)
 
 
 def _refuse_seen(name: str, model: RetrievalModel, parts: Parts) -> None:
@@ -233,7 +264,8 @@ def _protocol(captions: Path, images: Path, split: str, parts: Parts) -> dict[st
 def _name(fitting: Fitting) -> str:
     settings = fitting.sentences
     parts = {"cca words": fitting.cca_words is not None, "reversed": settings.reverse, "ica": settings.ica}
-    return ", ".join([settings.encoder, *(name for name, is_so in parts.items() if is_so)])
+    names = [settings.encoder, *(name for name, is_so in parts.items() if is_so)]
+    return ", ".join(names if fitting.corpus is None else [*names, f"learnt from {fitting.corpus}"])
 
 
 def _numbers(text: str) -> list[float]:

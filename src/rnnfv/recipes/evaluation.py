@@ -24,6 +24,7 @@ from rnnfv.text.sentences import SentenceReader
 __all__ = [
     "Combination",
     "Parts",
+    "Trial",
     "encoded",
     "evaluate_models",
     "fit_models",
@@ -57,6 +58,26 @@ class Parts:
     test: Pairs
     test_captions: Captions
     seen: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One of several models that are fitted alike, but for what is told here.
+
+    Attributes
+    ----------
+    name : str
+        Of its own among them, and of the part of the work that keeps what is finished of it.
+    settings : SentenceSettings
+    seed : int
+    corpus : sentences, optional
+        As for `rnnfv.recipes.retrieval.fit_retrieval`.
+    """
+
+    name: str
+    settings: SentenceSettings
+    seed: int = 0
+    corpus: Texts | None = None
 
 
 def parts_of(captions: Captions, vectors: NDArray[Any], split: str = "test") -> Parts:
@@ -150,123 +171,135 @@ def fit_models(
     work : Work
         Its part ``"seed N"`` keeps what is finished of that seed.
     """
-    fits = _fits(parts, settings, words, corpus, others, etas, local_scaling, report)
-    yield from fits.models(seeds, engine, report, work)
+    trials = [Trial(f"seed {seed}", settings, seed, corpus) for seed in seeds]
+    fitter = _fitter(parts, trials, words, others, etas, local_scaling, report)
+    yield from fitter.models(trials, engine, report, work)
 
 
 def evaluate_models(
     parts: Parts,
-    settings: SentenceSettings,
+    trials: Sequence[Trial],
     words: Sequence[str] | RetrievalModel,
     *,
-    seeds: Sequence[int] = (0,),
-    ranked: Sequence[int] = (),
-    corpus: Texts | None = None,
+    ranked: Sequence[str] = (),
     etas: Sequence[float] = ETAS,
     local_scaling: bool = True,
     engine: Engine = LOCAL,
     report: Callable[[str], None] = lambda text: None,
     work: Work = NO_WORK,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Fit models with several seeds, each independent of the others, and report on them.
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Fit models, each independent of the others, and report on them.
 
     Parameters
     ----------
-    parts, settings, words, corpus, etas, local_scaling, report
-        As for `fit_models`. The file of a corpus is read where a model is fitted.
-    seeds : sequence of int
-    ranked : sequence of int
-        Seeds whose single queries are wanted, too.
+    parts, words, etas, local_scaling, report
+        As for `fit_models`.
+    trials : sequence of Trial
+        The file of a corpus is read where a model is fitted.
+    ranked : sequence of str
+        Names of trials whose single queries are wanted, too.
     engine : Engine
         Fits the models: on a cluster as many at once as it has workers.
     work : Work
-        Its part ``"seed N"`` keeps what is finished of a seed that is fitted in this process.
+        Its part of a trial's name keeps what is finished of one that is fitted in this process.
 
     Yields
     ------
-    (int, dict)
-        As they are done: the seed; its ``"report"`` (`report_of`), what was ``"chosen"``, `words_known` as
+    (str, dict)
+        As they are done: the trial's name; its ``"report"`` (`report_of`), what was ``"chosen"``, `words_known` as
         ``"words"`` (None but for seed 0), and ``"ranks"``, rows of `query_rows` (None but for those of ``ranked``).
     """
-    if not seeds:
+    if not trials:
         return
-    fits = _fits(parts, settings, words, corpus, (), etas, local_scaling, report)
+    fitter = _fitter(parts, trials, words, (), etas, local_scaling, report)
     is_here = isinstance(engine, LocalEngine)
-    evaluator = _Evaluator(fits, ranked, report, work) if is_here else _Evaluator(fits, ranked)
-    with closing(engine.map(lambda: evaluator, seeds, batch=1)) as outcomes:
+    evaluator = _Evaluator(fitter, ranked, report, work) if is_here else _Evaluator(fitter, ranked)
+    with closing(engine.map(lambda: evaluator, trials, batch=1)) as outcomes:
         for n, (i, figures) in enumerate(outcomes):
-            report(f"seed {seeds[i]} is done, {n + 1} of {len(seeds)}")
-            yield seeds[i], figures
+            report(f"{trials[i].name} is done, {n + 1} of {len(trials)}")
+            yield trials[i].name, figures
 
 
 @dataclass(frozen=True)
-class _Fits:
-    """What the fits of all seeds share."""
+class _Fitter:
+    """What all trials share, and the reader of each, which those of one corpus share."""
 
     parts: Parts
+    readers: dict[str, SentenceReader | None]
     fit: Callable[..., RetrievalModel]
     seen: dict[str, list[str]]
 
     def models(
-        self, seeds: Iterable[int], engine: Engine, report: Callable[[str], None], work: Work
+        self, trials: Iterable[Trial], engine: Engine, report: Callable[[str], None], work: Work
     ) -> Iterator[RetrievalModel]:
         image_power = None
-        for seed in seeds:
+        for trial in trials:
             model = self.fit(
-                image_power=image_power, seed=seed, engine=engine, report=report, work=work.part(f"seed {seed}")
+                trial.settings,
+                self.readers[trial.name],
+                corpus=trial.corpus,
+                image_power=image_power,
+                seed=trial.seed,
+                engine=engine,
+                report=report,
+                work=work.part(trial.name),
             )
-            image_power = model.note["chosen"]["image power"]  # no seed has a part in it
+            image_power = model.note["chosen"]["image power"]  # sentences have no part in it
             model.note["seen"] = self.seen
             yield model
 
 
-def _fits(
+def _fitter(
     parts: Parts,
-    settings: SentenceSettings,
+    trials: Iterable[Trial],
     words: Sequence[str] | RetrievalModel,
-    corpus: Texts | None,
     others: Texts,
     etas: Sequence[float],
     local_scaling: bool,
     report: Callable[[str], None],
-) -> _Fits:
-    reader = None
-    if isinstance(words, RetrievalModel):
-        reader = words_of(words)
-    elif settings.encoder != "tf-idf":
-        report("reading word vectors")
-        learnt_from = parts.train.texts if corpus is None else corpus
-        reader = reader_of(
-            words, learnt_from, chain(parts.train.texts, parts.validation.texts, parts.test.texts, others)
-        )
+) -> _Fitter:
+    from_model = words_of(words) if isinstance(words, RetrievalModel) else None
+    by_corpus: dict[int, SentenceReader] = {}
+
+    def reader(trial: Trial) -> SentenceReader | None:
+        if isinstance(words, RetrievalModel) or trial.settings.encoder == "tf-idf":
+            return from_model
+        if id(trial.corpus) not in by_corpus:
+            report("reading word vectors")
+            learnt_from = parts.train.texts if trial.corpus is None else trial.corpus
+            known = chain(parts.train.texts, parts.validation.texts, parts.test.texts, others)
+            by_corpus[id(trial.corpus)] = reader_of(words, learnt_from, known)
+        return by_corpus[id(trial.corpus)]
+
     seen = dict(parts.seen)
     if isinstance(words, RetrievalModel):
         for how, names in words.note.get("seen", {}).items():
             seen[how] = list(dict.fromkeys([*seen.get(how, []), *names]))
-    options: dict[str, Any] = {"corpus": corpus, "etas": etas, "local_scaling": local_scaling}
-    return _Fits(parts, partial(fit_retrieval, parts.train, parts.validation, settings, reader, **options), seen)
+    fit = partial(fit_retrieval, parts.train, parts.validation, etas=etas, local_scaling=local_scaling)
+    return _Fitter(parts, {trial.name: reader(trial) for trial in trials}, fit, seen)
 
 
 @dataclass(frozen=True)
 class _Evaluator:
     """Fits models and reports on them, in one process."""
 
-    fits: _Fits
-    ranked: Sequence[int]
+    fitter: _Fitter
+    ranked: Sequence[str]
     report: Callable[[str], None] = lambda text: None
     work: Work = NO_WORK
 
-    def __call__(self, seeds: Sequence[int], tell: Tell) -> Iterator[tuple[int, dict[str, Any]]]:
-        parts = self.fits.parts
-        for i, model in enumerate(self.fits.models(seeds, LOCAL, self.report, self.work)):
+    def __call__(self, trials: Sequence[Trial], tell: Tell) -> Iterator[tuple[int, dict[str, Any]]]:
+        parts = self.fitter.parts
+        for i, model in enumerate(self.fitter.models(trials, LOCAL, self.report, self.work)):
             vectors = encoded(model, parts)
+            is_ranked = trials[i].name in self.ranked
             yield (
                 i,
                 {
                     "report": report_of(*vectors, parts.test.image_of_sentence),
                     "chosen": model.note["chosen"],
-                    "words": words_known(model, parts) if seeds[i] == 0 else None,
-                    "ranks": list(query_rows(*vectors, parts.test_captions)) if seeds[i] in self.ranked else None,
+                    "words": words_known(model, parts) if trials[i].seed == 0 else None,
+                    "ranks": list(query_rows(*vectors, parts.test_captions)) if is_ranked else None,
                 },
             )
 
