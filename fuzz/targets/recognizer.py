@@ -1,17 +1,14 @@
 """Folders of recognisers, with the right checksums."""
 
-import hashlib
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
 
 import rnnfv
 from fuzz.target import Target, bundle, files_as
-from fuzz.targets._signed import edit_json, sha256, sign_model
+from fuzz.targets._signed import sign_chain
 from rnnfv.recipes.recognizer import ActionRecognizer, load_recognizer
 from rnnfv.video.decode import Sampling
 
@@ -36,23 +33,7 @@ def _seeds() -> list[bytes]:
 
 def _place(folder: Path, data: bytes) -> Path:
     files_as(*_NAMES)(folder, data)
-    sign_model(folder / "recognizer")
-
-    def change(record: dict[str, Any]) -> None:
-        record["recognizer"] = json.loads((folder / "recognizer" / "config.json").read_bytes())["checksum"]
-        for entry in record["files"].values():
-            entry["sha256"] = sha256(folder / "backbone" / "net.onnx")
-        record.pop("checksum", None)
-        record["checksum"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode("ascii")).hexdigest()
-
-    def lenient(record: dict[str, Any]) -> None:
-        try:
-            change(record)
-        except (AttributeError, KeyError, TypeError):
-            record.pop("checksum", None)
-            record["checksum"] = hashlib.sha256(json.dumps(record, sort_keys=True).encode("ascii")).hexdigest()
-
-    edit_json(folder / "action.json", lenient)
+    sign_chain(folder, "action.json", ["recognizer"], folder / "backbone" / "net.onnx")
     return folder
 
 

@@ -63,6 +63,8 @@ def one_line(ended, *words):
         ("encode", 48 << 10),
         ("index images", 8 << 10),
         ("action fit", 4 << 10),
+        ("retrieval fit", 4 << 10),
+        ("retrieval fit", 40 << 10),
     ],
 )
 def test_a_full_disk_is_told_and_after_room_is_made_the_job_goes_on(
@@ -105,7 +107,7 @@ def test_a_full_disk_leaves_what_was_there(mount, content):
     assert len(open_index(place / "index")) == 4
 
 
-@pytest.mark.parametrize("name", ["extract", "encode", "index images", "action fit"])
+@pytest.mark.parametrize("name", ["extract", "encode", "index images", "action fit", "retrieval fit"])
 def test_a_read_only_disk_is_told(commands, jobs, content, mount, name):
     place = mount("ro")
     one_line(
@@ -169,7 +171,13 @@ def test_many_writers_in_turn_leave_one_whole_file(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("name", "lock"),
-    [("extract", "features/.lock"), ("encode", ".vectors.npy.lock"), ("index images", "index/.job.lock")],
+    [
+        ("extract", "features/.lock"),
+        ("encode", ".vectors.npy.lock"),
+        ("index images", "index/.job.lock"),
+        ("action fit", "model.unfinished/.lock"),
+        ("retrieval fit", "model.unfinished/.lock"),
+    ],
 )
 def test_two_jobs_on_one_output(commands, jobs, undisturbed, content, tmp_path, name, lock):
     job = jobs[name]
