@@ -276,7 +276,7 @@ def open_engine(
     ImportError
         If Ray is not installed.
     ConnectionError
-        If there is no cluster at the address.
+        If there is no cluster at the address, or it wants a token that is not here.
     ValueError
         If the name is unknown, or "local" is given an address or GPUs.
     """
@@ -292,6 +292,8 @@ def open_engine(
     # says on stderr is of its own affairs: what concerns the work is an exception.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if address:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # a try takes 40 seconds where nobody answers
     with wanted("ray", "the engine ray needs Ray"):
         import ray
         import ray.data
@@ -302,8 +304,18 @@ def open_engine(
     if is_ours:
         # "local" also where the environment names a cluster: what is not asked for is not used.
         dashboard = None if address else False
-        with _own_handler_of_sigterm(), _silence():
-            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        try:
+            with _own_handler_of_sigterm(), _silence():
+                ray.init(
+                    address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=dashboard,
+                )
+        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+            why = str(error).split(". ")[0]
+            remedy = "see that it runs, and that its token is known here (RAY_AUTH_MODE, RAY_AUTH_TOKEN)"
+            raise ConnectionError(f"{why}: {remedy}") from error
     try:
         yield engine
     finally:

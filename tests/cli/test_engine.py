@@ -1,5 +1,6 @@
 """`--engine ray`: every command that has it writes what it writes without."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from rnnfv.storage import write_features
 
 ray = pytest.importorskip("ray")
 ONNX = Path(__file__).parents[1] / "fixtures" / "quarters.onnx"
+WAITS = ["RAY_gcs_rpc_server_connect_timeout_s", "RAY_py_gcs_connect_timeout_s"]  # of Ray, in seconds
 LEARN = ["--epochs", "2", "--hidden-size", "4"]
 
 
@@ -58,6 +60,24 @@ def commands(write_video, write_clips, write_captions, tmp_path_factory):
         "retrieval evaluate": ["retrieval", "evaluate", *net, *table, *several],
         "retrieval fit": ["retrieval", "fit", *net, "--out", "{}/model"],
     }
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"), [("token", "no authentication token was found"), ("disabled", "Failed to connect")]
+)
+def test_a_cluster_that_cannot_be_reached_is_one_line(mode, message, commands, tmp_path):
+    arguments = [str(part).replace("{}", str(tmp_path)) for part in commands["encode"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnfv", *arguments, "--engine", "ray", "--address", "127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"RAY_AUTH_MODE": mode, "HOME": str(tmp_path)} | dict.fromkeys(WAITS, "1"),
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert message in line
+    assert "see that it runs, and that its token is known here" in line
 
 
 @pytest.mark.parametrize(
