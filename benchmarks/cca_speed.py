@@ -271,7 +271,8 @@ def operations(n: int, a: int, b: int) -> int:
 def tell(report: common.Report, results: list[dict[str, Any]], rates: dict[str, float]) -> None:
     """A line for every peer, and for what is ours alone; with more memory than its data where that is known.
 
-    A line's share is that of the products of the rows alone, at the measured rate, in the time of the whole fit.
+    A line's share is that of the products of the rows alone, at the measured rate, in the time of the whole fit; of a
+    stream, in the time of its sums.
     """
     ours: dict[tuple[Any, ...], dict[str, Any]] = {}
     alone = [row for row in results if row["library"] == "rnnfv"]

@@ -41,10 +41,9 @@ PRODUCTS = {"sharp": 2, "soft": 4}  # (steps, D) x (D, K) that are needed: poste
 TOLERANCE = 1e-3  # of the largest entry of a vector; every library computes in float32
 
 LIMITED_BY = (
-    "Memory more than arithmetic. With K = 30 the products are narrow, which reach about a third of a square product's "
-    "rate: 40 % of the time of long soft sequences, a quarter of sharp ones. The rest passes over (steps, K) and "
-    "(steps, D) numbers one operation at a time. For a sentence the 18,000 numbers of its vector, which are written "
-    "and scaled in several passes, are more than half of the time."
+    "Memory more than arithmetic. Products are 40 % of the time of long soft sequences, and a quarter of that of sharp "
+    "ones; the rest passes over (steps, K) and (steps, D) numbers one operation at a time. For a sentence the 18,000 "
+    "numbers of its vector, which are written and scaled in several passes, are more than half of the time."
 )
 Encoder = Callable[[Sequences], NDArray[Any]]
 

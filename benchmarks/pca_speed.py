@@ -82,7 +82,6 @@ def main() -> int:
         peers[name] = common.in_process(__file__, [name, *size], args.threads)
         if peers[name]["kept"] >= ENOUGH * ours["kept"]:
             break
-    common.limit_threads(args.threads)
     # The Gram matrix, of which one triangle is made, and the components.
     least = n**2 * d / common.product_rate(dtype="float64") + 2 * n * d * k / common.product_rate()
     for name, theirs in peers.items():

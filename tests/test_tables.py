@@ -30,6 +30,7 @@ def test_nothing_and_names_of_rows_are_texts():
 def test_what_the_formats_need_is_escaped():
     assert as_markdown(["a|b", "c"], [["d|e", "1"]]).splitlines()[2] == r"| d\|e | 1 |"
     assert r"50 \% \& a\_b & 1 $\pm$ 2 \\" in as_latex(["a", "b"], [["50 % & a_b", "1 ± 2"]])
+    assert r"\textasciitilde{}me\textbackslash{}a & 1 \\" in as_latex(["a", "b"], [[r"~me\a", "1"]])
 
 
 def test_a_row_with_too_few_cells_is_refused():

@@ -26,7 +26,7 @@ def _seeds() -> list[bytes]:
 
 def _place(folder: Path, data: bytes) -> Path:
     files_as(*_NAMES)(folder, data)
-    sign_chain(folder, "retrieval.json", _PARTS, folder)
+    sign_chain(folder, "retrieval.json", _PARTS)
     return folder
 
 

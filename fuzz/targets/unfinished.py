@@ -1,4 +1,4 @@
-"""What a stopped job has left beside its output: its record, finished figures, and a net in training."""
+"""What a stopped job has left beside its output: its record, finished figures (with the right checksum), a net."""
 
 import tempfile
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 
 import rnnfv
 from fuzz.target import Target, bundle, files_as
+from fuzz.targets._signed import sign_checkpoint
 from rnnfv.recipes._work import Work, job_of, open_work
 
 _OUTPUT = "table.json"
@@ -27,9 +28,15 @@ def _seeds() -> list[bytes]:
         return [bundle(Path(folder), *_NAMES)]
 
 
+def _place(folder: Path, data: bytes) -> Path:
+    files_as(*_NAMES)(folder, data)
+    sign_checkpoint(folder / _NAMES[1])
+    return folder
+
+
 def _read(path: Path) -> None:
     with open_work(path / _OUTPUT, _JOB) as work:
         _resume(work)
 
 
-TARGET = Target(_seeds, files_as(*_NAMES), _read, tokens=(b'"record"', b'"U8"', b'"dtype"', b'"shape"', b"[]", b"null"))
+TARGET = Target(_seeds, _place, _read, tokens=(b'"record"', b'"U8"', b'"dtype"', b'"shape"', b"[]", b"null"))

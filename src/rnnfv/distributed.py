@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from rnnfv.extras import wanted
 
 __all__ = ["LOCAL", "Engine", "LocalEngine", "RayEngine", "Tell", "Worker", "open_engine"]
 
 _RETRIES = 10  # of one piece of work whose machine is lost, or whose process dies
+_ANSWER = 10  # seconds within which a cluster has to answer
 _FAILED = -1  # in the place of an index: what comes is an exception
 
 Tell: TypeAlias = Callable[[int], None]
@@ -292,8 +295,6 @@ def open_engine(
     # says on stderr is of its own affairs: what concerns the work is an exception.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address:
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # a try takes 40 seconds where nobody answers
     with wanted("ray", "the engine ray needs Ray"):
         import ray
         import ray.data
@@ -304,6 +305,7 @@ def open_engine(
     if is_ours:
         # "local" also where the environment names a cluster: what is not asked for is not used.
         dashboard = None if address else False
+        _refuse_silence_at(address)
         try:
             with _own_handler_of_sigterm(), _silence():
                 ray.init(
@@ -314,13 +316,26 @@ def open_engine(
                 )
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             why = str(error).split(". ")[0]
-            remedy = "see that it runs, and that its token is known here (RAY_AUTH_MODE, RAY_AUTH_TOKEN)"
+            remedy = (
+                "this machine must be part of it, and know its token, if it has one (RAY_AUTH_MODE, RAY_AUTH_TOKEN)"
+            )
             raise ConnectionError(f"{why}: {remedy}") from error
     try:
         yield engine
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _refuse_silence_at(address: str | None) -> None:
+    """See that somebody answers there: Ray itself would try for a quarter of an hour."""
+    place = urlsplit(address if address and "//" in address else f"//{address}")
+    if place.port is None:  # it is not of that kind
+        return
+    try:
+        socket.create_connection((place.hostname, place.port), _ANSWER).close()
+    except OSError as error:
+        raise ConnectionError(f"no Ray cluster answers at {address} ({error.strerror or error})") from error
 
 
 @contextmanager

@@ -9,7 +9,8 @@ __all__ = ["as_latex", "as_markdown"]
 
 _FIGURE = re.compile(r"\**[<>≤≥≈~]? ?[-+−]?(\.?\d|(nan|inf)\b)")
 _NOTHING = {"", "-", "–", "—"}
-_SPECIAL = {"\\": r"\textbackslash{}", "±": r"$\pm$"} | {c: f"\\{c}" for c in "&%$#_{}"}
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+_SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"}
 
 
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

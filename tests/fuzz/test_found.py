@@ -25,9 +25,10 @@ from rnnfv.datasets.captions import read_captions
 from rnnfv.datasets.hmdb51 import hmdb51_manifest
 from rnnfv.datasets.manifest import read_manifest
 from rnnfv.datasets.ucf101 import ucf101_manifest
+from rnnfv.recipes._work import Work
 from rnnfv.recipes.recognizer import load_recognizer
 from rnnfv.recipes.retrieval import load_retrieval
-from rnnfv.storage import VectorIndex, open_index, read_features, refuse_repeated_ids, write_features
+from rnnfv.storage import VectorIndex, open_index, read_features, refuse_repeated_ids, write_checkpoint, write_features
 from rnnfv.text.vectors import load_word_vectors
 from rnnfv.video.decode import Sampling, VideoError, read_frames
 from rnnfv.video.trajectories import load_descriptors
@@ -469,3 +470,10 @@ def test_bundles_are_taken_apart_again(tmp_path):
     folder = target.place(tmp_path, target.seeds()[0])
     names = ("Flickr8k.token.txt", *(f"Flickr_8k.{part}Images.txt" for part in ("train", "dev", "test")))
     assert bundle(folder, *names) == target.seeds()[0]
+
+
+def test_a_checkpoint_without_figures_in_the_place_of_one_with(tmp_path):
+    write_checkpoint(tmp_path / "power.figures", {}, {"epoch": 1})
+    with pytest.raises(ValueError, match="holds no figures") as caught:
+        Work(tmp_path).found("power")
+    assert str(tmp_path / "power.figures") in str(caught.value)

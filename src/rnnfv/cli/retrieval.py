@@ -64,9 +64,9 @@ class Fitting:
         if both_directions:
             with usage():
                 directions.append(replace(self.sentences, reverse=not self.sentences.reverse))
-        some = self.corpus_sentences
+        limit = self.corpus_sentences  # with no text at all it stays, for `check` to refuse
         return [
-            replace(self, sentences=way, corpus=text, corpus_sentences=None if text is None and also else some)
+            replace(self, sentences=way, corpus=text, corpus_sentences=None if text is None and also else limit)
             for text in texts
             for way in directions
         ]
@@ -136,7 +136,8 @@ def evaluate(
     both_directions
         Fit nets that read the words the other way, too: another row.
     also_corpus
-        Fit what learns from this text, too: another row. May be given more than once.
+        Fit what learns from this text, too: another row. May be given more than once; --corpus-sentences counts those
+        of each.
     """
     from rnnfv.cli.retrieving import Output, run_evaluate
 

@@ -81,14 +81,9 @@ def run_evaluate(
     parts = parts_of(*_data(captions, images, split), split)
     if first.cca_words is not None:
         _refuse_seen(str(first.cca_words), load_retrieval(first.cca_words), parts)
-    corpora = {fitting.corpus: _corpus(fitting) for fitting in fittings}
-    rows = [
-        [Trial(f"{row}seed {seed}", fitting.sentences, seed, corpora[fitting.corpus]) for seed in range(seeds)]
-        for row, fitting in zip(["", *(f"row {n}, " for n in range(2, 2 + len(others)))], fittings, strict=True)
-    ]
+    rows = _trials(fittings, seeds)
     trials = [trial for row in rows for trial in row]
-    job = _job("retrieval evaluate", captions, images, first, {"split": split})
-    job |= {"others": [_job("", captions, images, other, {}) for other in others]}
+    job = _job("retrieval evaluate", captions, images, first, {"split": split, **_further_rows(others)})
     with open_work(output.json, job) as work:
         found = {trial.name: work.found(trial.name) for trial in trials}
         ranks = None if output.ranks is None else work.found("ranks")
@@ -114,7 +109,36 @@ def run_evaluate(
             content["others"] = table[1:]
         write_text(output.json, json.dumps(content, indent=2, default=str) + "\n")
     title = f"{captions.stem}, {split}: {len(parts.test.images)} images"
-    _show(title, {_name(fitting): row for fitting, row in zip(fittings, table, strict=True)}, output)
+    _show(title, dict(zip(_row_names(fittings), table, strict=True)), output)
+
+
+def _trials(fittings: Sequence[Fitting], seeds: int) -> list[list[Trial]]:
+    """For every row of the table a model for every seed. Rows of one text share it, and so what is read of it."""
+    corpora = {fitting.corpus: _corpus(fitting) for fitting in fittings}
+    return [
+        [
+            Trial(
+                f"row {n}, seed {seed}" if n > 1 else f"seed {seed}", fitting.sentences, seed, corpora[fitting.corpus]
+            )
+            for seed in range(seeds)
+        ]
+        for n, fitting in enumerate(fittings, 1)
+    ]
+
+
+def _further_rows(others: Sequence[Fitting]) -> dict[str, Any]:
+    """What of a job tells those of the rows after the first."""
+    rows = [
+        job_of("", {"sentences": other.sentences.fitting, "limit": other.corpus_sentences}, {"corpus": other.corpus})
+        for other in others
+    ]
+    return {"further rows": rows} if rows else {}
+
+
+def _row_names(fittings: Sequence[Fitting]) -> Iterator[str]:
+    for fitting in fittings:
+        text = f", learnt from {fitting.corpus}" if fitting.corpus is not None and len(fittings) > 1 else ""
+        yield _name(fitting) + text
 
 
 def _row(fitting: Fitting, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -264,8 +288,7 @@ def _protocol(captions: Path, images: Path, split: str, parts: Parts) -> dict[st
 def _name(fitting: Fitting) -> str:
     settings = fitting.sentences
     parts = {"cca words": fitting.cca_words is not None, "reversed": settings.reverse, "ica": settings.ica}
-    names = [settings.encoder, *(name for name, is_so in parts.items() if is_so)]
-    return ", ".join(names if fitting.corpus is None else [*names, f"learnt from {fitting.corpus}"])
+    return ", ".join([settings.encoder, *(name for name, is_so in parts.items() if is_so)])
 
 
 def _numbers(text: str) -> list[float]:

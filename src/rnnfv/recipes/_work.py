@@ -69,7 +69,12 @@ class Work:
             return None
         path = self._figures_file(name)
         data = join().from_first(lambda: path.read_bytes() if path.exists() else None)
-        return None if data is None else parse_checkpoint(data, path)[1]["figures"]
+        if data is None:
+            return None
+        record = parse_checkpoint(data, path)[1]
+        if not isinstance(record, dict) or "figures" not in record:
+            raise ValueError(f"{path} holds no figures: delete it to have them made anew")
+        return record["figures"]
 
     def keep(self, name: str, figures: Any) -> None:
         """Keep plain JSON values, and delete the part of the same name, which led to them."""
