@@ -37,13 +37,14 @@ CPU = "rnnfv on the CPU"
 MODULES = {"cca-zoo": "cca_zoo", "scikit-learn": "sklearn"}
 PREDICTION = "The eigenvalues of a 4,096 x 4,096 matrix in float64 dominate; the products come second."
 LIMITED_BY = (
-    "The prediction was wrong. On an AMD EPYC, at 20,000 x (4,096 + 4,096), the three products of the data are 57 % of "
-    "the time, at 0.8 of the rate of a float32 product; the float64 solution (two Cholesky factors, two triangular "
+    "The prediction was wrong. On an AMD EPYC, at 20,000 x (4,096 + 4,096), the three products of the data are 57 % "
+    "of the time, at 0.8 of the rate of a float32 product; the float64 solution (two Cholesky factors, two triangular "
     "solves, a product) is 22 %, and the tridiagonal form of the 4,096 x 4,096 eigenvalue problem 21 %. cca-zoo needs "
-    "twice our operations for the products, so that 3 times its speed is out of reach on one core while products "
-    "stay exact. Krylov methods do not shorten the eigenvalue problem: the last of the wanted directions lie in "
-    "noise, whose eigenvalues are dense. Memory: three float64 matrices (both sides with their factors, and the one "
-    "between them) beside the data, a third of what cca-zoo takes beside it. Half of its whole is out of reach: the "
+    "twice our operations for the products, so that 3 times its speed is out of reach there on one core while "
+    "products stay exact; of a wider side it solves the eigenvalue problem, where we need no more than a factor. "
+    "Krylov methods do not shorten the eigenvalue problem: the last of the wanted directions lie in noise, whose "
+    "eigenvalues are dense. Memory: three float64 matrices (both sides with their factors, and the one between them) "
+    "beside the data, a third of what cca-zoo takes beside it. Half of its whole is out of reach at that size: the "
     "data and the libraries are 40 % of that already."
 )
 PREDICTION_DEVICE = (
