@@ -303,23 +303,7 @@ def open_engine(
 
     is_ours = not ray.is_initialized()
     if is_ours:
-        # "local" also where the environment names a cluster: what is not asked for is not used.
-        dashboard = None if address else False
-        _refuse_silence_at(address)
-        try:
-            with _own_handler_of_sigterm(), _silence():
-                ray.init(
-                    address or "local",
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=dashboard,
-                )
-        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-            why = str(error).split(". ")[0]
-            remedy = (
-                "this machine must be part of it, and know its token, if it has one (RAY_AUTH_MODE, RAY_AUTH_TOKEN)"
-            )
-            raise ConnectionError(f"{why}: {remedy}") from error
+        _connect(address)
     try:
         yield engine
     finally:
@@ -327,9 +311,26 @@ def open_engine(
             ray.shutdown()
 
 
-def _refuse_silence_at(address: str | None) -> None:
+def _connect(address: str | None) -> None:
+    """Connect this process to a cluster, or start one on this machine alone."""
+    import ray
+
+    if address:
+        _refuse_silence_at(address)
+    # "local" also where the environment names a cluster: what is not asked for is not used.
+    place, dashboard = (address, None) if address else ("local", False)
+    try:
+        with _own_handler_of_sigterm(), _silence():
+            ray.init(place, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        why = str(error).split(". ")[0]
+        remedy = "this machine must be part of it, and know its token, if it has one (RAY_AUTH_MODE, RAY_AUTH_TOKEN)"
+        raise ConnectionError(f"{why}: {remedy}") from error
+
+
+def _refuse_silence_at(address: str) -> None:
     """See that somebody answers there: Ray itself would try for a quarter of an hour."""
-    place = urlsplit(address if address and "//" in address else f"//{address}")
+    place = urlsplit(address if "//" in address else f"//{address}")
     if place.port is None:  # it is not of that kind
         return
     try:

@@ -47,27 +47,27 @@ def commands(write_video, write_clips, write_captions, tmp_path_factory):
     captions = write_captions(folder, {"train": 40, "val": 20, "test": 15})
     net = [*captions, "--encoder", "rnn-fv", "--etas", "0.1", *LEARN]
     extract = ["extract", "--backbone", f"onnx:{ONNX}", "--workers", "0", "--out", "{}/features"]
-    table = ["--json", "{}/table.json"]
+    table = ["--json", "{}/table.json", "--seeds", "2"]
     corpus = folder / "corpus.txt"
     corpus.write_text("The man sees the bird.\nA dog chases a ball.\n")
-    several = ["--seeds", "2", "--also-corpus", corpus, "--ranks", "{}/ranks.csv"]
+    several = ["--also-corpus", corpus, "--ranks", "{}/ranks.csv"]
     return {
         "extract": [*extract, folder / "videos"],
         "extract pictures": [*extract, folder / "pictures", "--images"],
         "encode": ["encode", folder / "features", "--model", folder / "model", "--out", "{}/vectors.npy"],
-        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean", *table, "--seeds", "2"],
+        "action evaluate": ["action", "evaluate", *clips, "--poolings", "mean", *table],
         "retrieval evaluate": ["retrieval", "evaluate", *net, *table, *several],
         "retrieval fit": ["retrieval", "fit", *net, "--out", "{}/model"],
     }
 
 
+def writing(command, out):
+    """The arguments of a command that writes to this folder."""
+    return [str(part).replace("{}", str(out)) for part in command]
+
+
 def test_a_cluster_that_cannot_be_reached_is_one_line(commands, address, tmp_path):
-    arguments = [
-        sys.executable,
-        "-m",
-        "rnnfv",
-        *(str(part).replace("{}", str(tmp_path)) for part in commands["encode"]),
-    ]
+    arguments = [sys.executable, "-m", "rnnfv", *writing(commands["encode"], tmp_path)]
     with_token = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}  # there is none
     for place, environment, message in (
         ("127.0.0.1:1", {}, "no Ray cluster answers at 127.0.0.1:1 (Connection refused)"),
@@ -103,7 +103,7 @@ def test_a_command_writes_the_same_there(name, where, commands, address, tmp_pat
     for place in ("local", where):
         out = tmp_path / place
         out.mkdir()
-        arguments = [str(part).replace("{}", str(out)) for part in commands[name]]
+        arguments = writing(commands[name], out)
         arguments += [] if place == "local" else ["--engine", "ray"]
         arguments += ["--address", address] if place == "address" else []
         if place in ("local", "here"):
